@@ -1,1 +1,37 @@
-//! .
+//! One confined process: a [`Plan`] goes in, a [`Sandbox`] comes out.
+//!
+//! This crate knows namespaces, mounts, cgroups and filters; it knows no function, no HTTP and no pool.
+//!
+//! | module | question |
+//! |---|---|
+//! | [`plan`] | what is to run, under which limits? |
+//! | [`spawner`] | who makes the processes, and who watches them? |
+//! | `child` | what happens inside, before foreign code runs? |
+//! | [`sandbox`] | what does the host hold of it? |
+//! | [`cgroup`] | where do limits stand? |
+//! | [`filter`] | which system calls may be made? |
+//! | [`stage`] | at which step did it fail? |
+//! | [`report`] | what can this host enforce? |
+//! | [`privileges`] | how does a start as root become a user for good? |
+//! | `packet`, `sys` | messages with descriptors; system calls that no library offers |
+
+pub mod cgroup;
+mod child;
+pub mod filter;
+mod packet;
+pub mod plan;
+pub mod privileges;
+pub mod report;
+pub mod sandbox;
+pub mod spawner;
+pub mod stage;
+mod sys;
+
+pub use cgroup::leaf::Usage;
+pub use cgroup::{CgroupTree, detect};
+pub use child::{Resident, ResidentCall};
+pub use plan::{GroupName, LayerName, Limits, Plan, PlanError, Program, Rootfs};
+pub use report::HostReport;
+pub use sandbox::{Exit, LaunchError, Obituary, Phases, Sandbox};
+pub use spawner::{BaseFile, Spawner, SpawnerConfig, StartError, SubordinateIds};
+pub use stage::{Stage, StageError};

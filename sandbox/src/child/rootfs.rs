@@ -1,0 +1,118 @@
+//! The root of one sandbox, restored from its snapshot: the base, the layers on it by overlayfs, and what is writable.
+//!
+//! The slot's mount namespace begins as a copy of the spawner's, whose root is the base already (see
+//! `spawner::base`). Read-only, nothing has to be pivoted: fresh /proc, /tmp and /dev/shm go on top. With a writable
+//! rootfs a new root is stacked over it, whose upper layer lives on the capped tmpfs, and pivoted to.
+
+use std::path::Path;
+
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::{Gid, Uid, chown, mkdir, pivot_root};
+
+use super::procfs;
+use crate::plan::{LayerName, Rootfs, SlotPlan};
+use crate::stage::{At, Stage, StageError};
+
+/// Where the base keeps the store's layers until the slot is bound.
+pub(crate) const LAYERS: &str = "/.fn/layers";
+/// Where the capped tmpfs of a writable rootfs is mounted until the slot is bound.
+pub(crate) const UPPER: &str = "/.fn/upper";
+/// Where a new root is stacked.
+pub(crate) const NEW_ROOT: &str = "/.fn/root";
+/// Where the code is.
+pub(crate) const FUNCTION: &str = "/function";
+
+const NO_DEVICES: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+
+/// Builds all that does not depend on the code. `worker` is the id of the foreign code in the outer namespace.
+pub(crate) fn prepare(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
+    match plan.rootfs {
+        Rootfs::ReadOnly => {
+            procfs::mount_fresh(Path::new("/proc"))?;
+            procfs::restrict(Path::new("/proc"))?;
+            capped("/tmp", plan.tmp_bytes)?;
+            capped("/dev/shm", plan.tmp_bytes)
+        }
+        Rootfs::Writable => stack(plan, worker),
+    }
+}
+
+/// Shows the layers at `/function` and takes the store away.
+pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageError> {
+    if !layers.is_empty() {
+        let mut options = String::from("userxattr,lowerdir=");
+        for layer in layers {
+            options.extend([LAYERS, "/", layer.as_str(), ":"]);
+        }
+        // Without an upper directory overlayfs wants two lower ones.
+        options.push_str(procfs::EMPTY);
+        let mut flags = NO_DEVICES;
+        match rootfs {
+            Rootfs::ReadOnly => flags |= MsFlags::MS_RDONLY,
+            Rootfs::Writable => options.extend([",upperdir=", UPPER, "/function,workdir=", UPPER, "/function.work"]),
+        }
+        mount(Some("overlay"), FUNCTION, Some("overlay"), flags, Some(options.as_str())).at(Stage::Layers)?;
+    }
+    // Other functions' code must not be reachable, whatever the modes of its files.
+    umount2(LAYERS, MntFlags::MNT_DETACH).at(Stage::Layers)?;
+    if rootfs == Rootfs::Writable {
+        umount2(UPPER, MntFlags::MNT_DETACH).at(Stage::Layers)?;
+    }
+    Ok(())
+}
+
+fn capped(at: &str, bytes: u64) -> Result<(), StageError> {
+    // An inode costs about a kilobyte of kernel memory: one for each 16 KiB is plenty for small files.
+    let options = format!("mode=1777,size={bytes},nr_inodes={}", bytes / (16 << 10) + 1024);
+    mount(Some("tmpfs"), at, Some("tmpfs"), NO_DEVICES, Some(options.as_str())).at(Stage::Tmpfs)
+}
+
+fn stack(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
+    use nix::sys::stat::Mode;
+    capped(UPPER, plan.tmp_bytes)?;
+    let owner = (Some(Uid::from_raw(worker)), Some(Gid::from_raw(worker)));
+    for name in ["root", "root.work", "usr", "usr.work", "function", "function.work", "tmp"] {
+        let dir = Path::new(UPPER).join(name);
+        mkdir(&dir, Mode::from_bits_truncate(0o755)).at(Stage::Upper)?;
+        // The top of a merged tree takes the upper directory's owner: new files can be made there.
+        chown(&dir, owner.0, owner.1).at(Stage::Upper)?;
+    }
+    let overlay = |lower: &str, name: &str, at: &Path| {
+        let options =
+            format!("userxattr,lowerdir={lower},upperdir={UPPER}/{name},workdir={UPPER}/{name}.work");
+        mount(Some("overlay"), at, Some("overlay"), NO_DEVICES, Some(options.as_str())).at(Stage::Upper)
+    };
+    let root = Path::new(NEW_ROOT);
+    overlay("/", "root", root)?;
+    overlay("/usr", "usr", &root.join("usr"))?;
+    for path in ["/dev", "/etc/ssl", LAYERS, UPPER] {
+        let to = root.join(path.trim_start_matches('/'));
+        match mount(Some(path), &to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>) {
+            Err(nix::Error::ENOENT) => {}
+            other => other.at(Stage::Upper)?,
+        }
+    }
+    let tmp = Path::new(UPPER).join("tmp");
+    std::fs::set_permissions(&tmp, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).at(Stage::Upper)?;
+    mount(Some(&tmp), &root.join("tmp"), None::<&str>, MsFlags::MS_BIND, None::<&str>).at(Stage::Upper)?;
+    procfs::mount_fresh(&root.join("proc"))?;
+    enter(root)?;
+    procfs::restrict(Path::new("/proc"))?;
+    capped("/dev/shm", plan.tmp_bytes)
+}
+
+/// Makes `root` the root of this mount namespace and lets go of the old one.
+pub(crate) fn enter(root: &Path) -> Result<(), StageError> {
+    nix::unistd::chdir(root).at(Stage::BaseRoot)?;
+    // The old root is stacked under the new one, and is then what "." leads to (pivot_root(2)).
+    pivot_root(".", ".").at(Stage::BaseRoot)?;
+    mount(None::<&str>, ".", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).at(Stage::BaseRoot)?;
+    loop {
+        match umount2(".", MntFlags::MNT_DETACH) {
+            Ok(()) => {}
+            Err(nix::Error::EINVAL) => break,
+            Err(errno) => return Err(errno).at(Stage::BaseRoot),
+        }
+    }
+    nix::unistd::chdir("/").at(Stage::BaseRoot)
+}

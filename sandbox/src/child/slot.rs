@@ -1,0 +1,241 @@
+//! Pid 1 of a sandbox: builds what is not code, waits to be bound, and then only reaps.
+//!
+//! ```text
+//!  born in its namespaces -> leaf -> identity -> /proc, /tmp -> worker forked -> waiting
+//!        waiting --bind--> layers mounted -> worker told -> no capability left -> reaping
+//!        reaping --worker ended--> says how, and exits
+//! ```
+//!
+//! The end of its control socket, at any time, is the end of the sandbox: pid 1 exits and the kernel kills the rest. It
+//! lives in the outer user namespace, so it is never the one that foreign code runs in; foreign code inside can neither
+//! signal it (it is pid 1), nor trace it (it is not dumpable).
+
+use std::fs::File;
+use std::io::Write;
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use nix::unistd::{Pid, sethostname, setsid};
+use serde::{Deserialize, Serialize};
+
+use super::worker::{self, FromWorker, micros};
+use super::{Resident, rootfs};
+use crate::packet;
+use crate::plan::{BindPlan, SlotPlan};
+use crate::sandbox::Exit;
+use crate::stage::{At, Stage, StageError};
+use crate::sys::clone::{Side, clone3};
+use crate::sys::{credentials, descriptors, loopback, seccomp};
+
+/// What pid 1 tells the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromSlot {
+    /// The program runs (or the resident serves); microseconds of each part.
+    Bound(PhaseMicros),
+    /// A step failed and the sandbox is gone.
+    Failed(StageError),
+    /// The worker ended, and with it the sandbox.
+    Ended(Exit),
+}
+
+/// Microseconds of the parts of a start.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct PhaseMicros {
+    pub(crate) leaf: u64,
+    pub(crate) clone: u64,
+    pub(crate) rootfs: u64,
+    pub(crate) confine: u64,
+    pub(crate) exec: u64,
+}
+
+/// What a slot starts from.
+pub(crate) struct Start<'a> {
+    pub(crate) plan: SlotPlan,
+    /// `tasks` files of the leaf.
+    pub(crate) tasks: Vec<File>,
+    /// Socket to the host.
+    pub(crate) control: OwnedFd,
+    /// Id of foreign code in the outer user namespace.
+    pub(crate) worker_id: u32,
+    pub(crate) filter: &'a [seccomp::Instruction],
+    pub(crate) residents: &'a [Resident],
+    /// Microseconds that the leaf took, and when the clone began.
+    pub(crate) leaf: u64,
+    pub(crate) cloning: Instant,
+}
+
+/// Runs as pid 1, for good.
+pub(crate) fn run(start: Start<'_>) -> ! {
+    // Its descriptors are closed by number below; nothing may close those numbers again.
+    let start = ManuallyDrop::new(start);
+    let mut phases =
+        PhaseMicros { leaf: start.leaf, clone: micros(start.cloning.elapsed()), ..PhaseMicros::default() };
+    let control = match own_descriptors(&start) {
+        Ok(control) => control,
+        Err(failure) => {
+            let _gone = packet::send(start.control.as_fd(), &FromSlot::Failed(failure), &[]);
+            std::process::exit(1)
+        }
+    };
+    let outcome = serve(&start, control, &mut phases);
+    let last = match outcome {
+        Ok(None) => std::process::exit(0),
+        Ok(Some(exit)) => FromSlot::Ended(exit),
+        Err(failure) => FromSlot::Failed(failure),
+    };
+    let control = descriptors::inherited(CONTROL);
+    if let Ok(control) = control {
+        let _gone = packet::send(control.as_fd(), &last, &[]);
+    }
+    std::process::exit(0)
+}
+
+/// Number of the control socket.
+const CONTROL: i32 = 3;
+
+/// Enters the leaf, then keeps only the control socket of all that the spawner had open. From here on the structures
+/// inherited from it name closed descriptors and are never dropped: this process ends by `exit`.
+fn own_descriptors(start: &Start<'_>) -> Result<BorrowedFd<'static>, StageError> {
+    for mut file in &start.tasks {
+        file.write_all(b"0").at(Stage::EnterLeaf)?;
+    }
+    let null = File::options().read(true).write(true).open("/dev/null").at(Stage::Descriptors)?;
+    let number = null.as_raw_fd();
+    descriptors::place(&[number, number, number, start.control.as_raw_fd()], 0).at(Stage::Descriptors)?;
+    drop(null);
+    descriptors::close_from(CONTROL + 1).at(Stage::Descriptors)?;
+    Ok(descriptors::standing(CONTROL))
+}
+
+/// `None` when the host is gone, else how the worker ended.
+fn serve(
+    start: &Start<'_>,
+    control: BorrowedFd<'static>,
+    phases: &mut PhaseMicros,
+) -> Result<Option<Exit>, StageError> {
+    let began = Instant::now();
+    take_identity(&start.plan)?;
+    rootfs::prepare(&start.plan, start.worker_id)?;
+    phases.rootfs = micros(began.elapsed());
+
+    let mut waited_for = SigSet::empty();
+    waited_for.add(Signal::SIGCHLD);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waited_for), None).at(Stage::Worker)?;
+    let (ours, theirs) = packet::pair().at(Stage::Worker)?;
+    let worker = match clone3(0, None).at(Stage::Worker)? {
+        Side::Parent { pid, .. } => Pid::from_raw(pid),
+        Side::Child => worker::run(worker::Start {
+            socket: close_all_but(theirs)?,
+            outer_id: start.worker_id,
+            rootfs: start.plan.rootfs,
+            file_bytes: start.plan.limits.memory,
+            filter: start.filter,
+            residents: start.residents,
+        }),
+    };
+    drop(theirs);
+
+    let Some((bind, fds)) = packet::receive::<BindPlan>(control).at(Stage::Message)? else { return Ok(None) };
+    let began = Instant::now();
+    rootfs::bind(start.plan.rootfs, &bind.layers)?;
+    phases.rootfs += micros(began.elapsed());
+    let began = Instant::now();
+    let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    // A worker that failed to confine itself has said why and is gone: its message counts, not this one's fate.
+    let told = packet::send(ours.as_fd(), &bind, &borrowed);
+    drop(fds);
+    worker::drop_capabilities()?;
+    phases.confine = follow(ours.as_fd())?;
+    told.at(Stage::Message)?;
+    phases.exec = micros(began.elapsed());
+    packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
+    drop(ours);
+    nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
+    seccomp::attach(start.filter).at(Stage::Filter)?;
+    reap(control, worker)
+}
+
+/// The worker keeps its own socket alone: the control socket must end with pid 1.
+fn close_all_but(socket: OwnedFd) -> Result<OwnedFd, StageError> {
+    descriptors::place(&[socket.as_raw_fd()], CONTROL).at(Stage::Descriptors)?;
+    descriptors::close_from(CONTROL + 1).at(Stage::Descriptors)?;
+    std::mem::forget(socket);
+    let socket = descriptors::inherited(CONTROL).at(Stage::Descriptors)?;
+    rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC).at(Stage::Descriptors)?;
+    Ok(socket)
+}
+
+fn take_identity(plan: &SlotPlan) -> Result<(), StageError> {
+    setsid().at(Stage::Identity)?;
+    umask(Mode::from_bits_truncate(0o077));
+    match credentials::fresh_session_keyring() {
+        // A kernel without keyrings has nothing to inherit.
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => {}
+        other => other.at(Stage::Identity)?,
+    }
+    // Once in its leaf: the leaf is then the root of what it sees.
+    unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Identity)?;
+    sethostname(&plan.hostname).at(Stage::Identity)?;
+    loopback::up().at(Stage::Loopback)
+}
+
+/// Reads what the worker says until it executes the program. The result is how long it took to confine itself.
+fn follow(worker: BorrowedFd<'_>) -> Result<u64, StageError> {
+    let mut confined = 0;
+    let mut starting = false;
+    loop {
+        match packet::receive::<FromWorker>(worker).at(Stage::Message)? {
+            Some((FromWorker::Confined(micros), _)) => confined = micros,
+            Some((FromWorker::Starting, _)) => starting = true,
+            Some((FromWorker::Failed(failure), _)) => return Err(failure),
+            None if starting => return Ok(confined),
+            // Cut off without a word: killed, most likely by the limit of memory.
+            None => return Err(StageError { stage: Stage::Worker, errno: libc::ECHILD }),
+        }
+    }
+}
+
+/// Reaps every process that ends until the worker does, or the host goes.
+fn reap(control: BorrowedFd<'_>, worker: Pid) -> Result<Option<Exit>, StageError> {
+    let mut waited_for = SigSet::empty();
+    waited_for.add(Signal::SIGCHLD);
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    let signals = SignalFd::with_flags(&waited_for, flags).at(Stage::Worker)?;
+    loop {
+        if let Some(exit) = reap_all(worker)? {
+            return Ok(Some(exit));
+        }
+        let mut both = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(control, PollFlags::POLLIN)];
+        match poll(&mut both, PollTimeout::NONE) {
+            Err(nix::Error::EINTR) => continue,
+            other => other.at(Stage::Worker)?,
+        };
+        // The host says nothing more to a bound slot: whatever comes is its end.
+        if both[1].revents().is_some_and(|events| !events.is_empty()) {
+            return Ok(None);
+        }
+        while signals.read_signal().at(Stage::Worker)?.is_some() {}
+    }
+}
+
+fn reap_all(worker: Pid) -> Result<Option<Exit>, StageError> {
+    loop {
+        let status = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+            Err(nix::Error::ECHILD) => return Ok(None),
+            other => other.at(Stage::Worker)?,
+        };
+        match status {
+            WaitStatus::Exited(pid, code) if pid == worker => return Ok(Some(Exit::Code(code))),
+            WaitStatus::Signaled(pid, signal, _) if pid == worker => return Ok(Some(Exit::Signal(signal as i32))),
+            WaitStatus::StillAlive => return Ok(None),
+            _ => {}
+        }
+    }
+}

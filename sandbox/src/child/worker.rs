@@ -1,0 +1,263 @@
+//! Pid 2: the process that foreign code runs in. It confines itself while it waits, and then becomes the program.
+//!
+//! Order (each step needs the ones before): identity, own user namespace, limits, capabilities, no_new_privs, landlock,
+//! seccomp. After that there is nothing left to give away, and only then does it learn what to run.
+
+use std::ffi::CString;
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use landlock::{
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, Scope,
+};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigprocmask, SigmaskHow};
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::{Gid, Uid, execve, setresgid, setresuid};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
+use serde::{Deserialize, Serialize};
+
+use super::{Resident, ResidentCall};
+use crate::packet;
+use crate::plan::{BindPlan, Program, Rootfs};
+use crate::stage::{At, Stage, StageError};
+use crate::sys::{descriptors, seccomp};
+
+/// User and group id of foreign code, as it sees them itself.
+pub(crate) const INNER_ID: u32 = 1000;
+/// Descriptors that foreign code may hold.
+const OPEN_FILES: u64 = 1024;
+/// Bytes that it may lock into memory.
+const LOCKED_BYTES: u64 = 64 << 10;
+/// First descriptor of the lanes.
+pub(crate) const FIRST_LANE: i32 = 3;
+
+/// What the worker tells pid 1.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromWorker {
+    /// Confined, after this many microseconds.
+    Confined(u64),
+    /// The program comes next: what follows is the end of the stream, or a failure.
+    Starting,
+    /// A step failed; the worker is gone.
+    Failed(StageError),
+}
+
+/// What a worker starts from.
+pub(crate) struct Start<'a> {
+    /// Socket to pid 1, which closes by itself when the program is executed.
+    pub(crate) socket: OwnedFd,
+    /// Its id in the outer user namespace.
+    pub(crate) outer_id: u32,
+    /// What it will be able to write.
+    pub(crate) rootfs: Rootfs,
+    /// Largest file.
+    pub(crate) file_bytes: u64,
+    /// The compiled policy.
+    pub(crate) filter: &'a [seccomp::Instruction],
+    /// What may stay in place of a program.
+    pub(crate) residents: &'a [Resident],
+}
+
+/// Runs as the worker, for good.
+pub(crate) fn run(start: Start<'_>) -> ! {
+    let began = Instant::now();
+    let socket = start.socket.as_fd();
+    let outcome = confine(&start)
+        .and_then(|()| {
+            let confined = FromWorker::Confined(micros(began.elapsed()));
+            packet::send(socket, &confined, &[]).at(Stage::Message)
+        })
+        .and_then(|()| packet::receive::<BindPlan>(socket).at(Stage::Message))
+        .and_then(|message| match message {
+            // Pid 1 is gone, so this one is about to be as well.
+            None => Ok(0),
+            Some((plan, fds)) => become_program(&start, plan, fds),
+        });
+    let code = outcome.unwrap_or_else(|failure| {
+        // Nobody else can be told.
+        let _gone = packet::send(socket, &FromWorker::Failed(failure), &[]);
+        1
+    });
+    std::process::exit(code)
+}
+
+pub(crate) fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn confine(start: &Start<'_>) -> Result<(), StageError> {
+    enter_own_user_namespace(start.outer_id)?;
+    limit_resources(start.file_bytes)?;
+    drop_capabilities()?;
+    prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
+    // A kernel or a filter could pretend: believe only what is read back.
+    if !prctl::get_no_new_privs().at(Stage::NoNewPrivileges)? {
+        return Err(StageError { stage: Stage::NoNewPrivileges, errno: libc::EPERM });
+    }
+    restrict_files(start.rootfs)?;
+    umask(Mode::from_bits_truncate(0o022));
+    seccomp::attach(start.filter).at(Stage::Filter)
+}
+
+fn enter_own_user_namespace(outer_id: u32) -> Result<(), StageError> {
+    let (uid, gid) = (Uid::from_raw(outer_id), Gid::from_raw(outer_id));
+    setresgid(gid, gid, gid).at(Stage::LeafUserNamespace)?;
+    setresuid(uid, uid, uid).at(Stage::LeafUserNamespace)?;
+    // Files in /proc of a process that is not dumpable belong to root: it could not write its own maps.
+    prctl::set_dumpable(true).at(Stage::LeafUserNamespace)?;
+    unshare(CloneFlags::CLONE_NEWUSER).at(Stage::LeafUserNamespace)?;
+    let map = format!("{INNER_ID} {outer_id} 1");
+    fs::write("/proc/self/setgroups", "deny").at(Stage::LeafUserNamespace)?;
+    fs::write("/proc/self/uid_map", &map).at(Stage::LeafUserNamespace)?;
+    fs::write("/proc/self/gid_map", &map).at(Stage::LeafUserNamespace)?;
+    // When the host itself runs out of memory, functions go before it.
+    fs::write("/proc/self/oom_score_adj", "500").at(Stage::LeafUserNamespace)?;
+    prctl::set_dumpable(false).at(Stage::LeafUserNamespace)
+}
+
+fn limit_resources(file_bytes: u64) -> Result<(), StageError> {
+    let limits = [
+        (Resource::RLIMIT_CORE, 0),
+        (Resource::RLIMIT_NOFILE, OPEN_FILES),
+        (Resource::RLIMIT_FSIZE, file_bytes),
+        (Resource::RLIMIT_MEMLOCK, LOCKED_BYTES),
+        (Resource::RLIMIT_MSGQUEUE, LOCKED_BYTES),
+        (Resource::RLIMIT_RTPRIO, 0),
+        (Resource::RLIMIT_NICE, 0),
+    ];
+    for (resource, value) in limits {
+        setrlimit(resource, value, value).at(Stage::Rlimits)?;
+    }
+    // Programs that map their stack by the soft limit expect the usual one.
+    let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_STACK).at(Stage::Rlimits)?;
+    setrlimit(Resource::RLIMIT_STACK, hard.min(8 << 20), hard).at(Stage::Rlimits)
+}
+
+/// Empties every set, and locks the rule by which a user id of 0 would get them back.
+pub(crate) fn drop_capabilities() -> Result<(), StageError> {
+    for bit in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // The first number that this kernel does not know.
+            Err(rustix::io::Errno::INVAL) => break,
+            other => other.at(Stage::Capabilities)?,
+        }
+    }
+    let locked = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    rustix::thread::set_capabilities_secure_bits(locked).at(Stage::Capabilities)?;
+    rustix::thread::clear_ambient_capability_set().at(Stage::Capabilities)?;
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, none).at(Stage::Capabilities)
+}
+
+/// Landlock, as far as this kernel has it: writes only where they are meant to go, no abstract sockets and no signals
+/// beyond this sandbox.
+fn restrict_files(rootfs: Rootfs) -> Result<(), StageError> {
+    const KNOWN: ABI = ABI::V6;
+    let failed = |_: landlock::RulesetError| StageError { stage: Stage::Landlock, errno: libc::EINVAL };
+    let all = AccessFs::from_all(KNOWN);
+    let read = AccessFs::from_read(KNOWN);
+    let write_file: BitFlags<AccessFs> = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(all)
+        .and_then(|rules| rules.scope(Scope::from_all(KNOWN)))
+        .and_then(|rules| rules.create())
+        .map_err(failed)?;
+    let places: &[(&str, BitFlags<AccessFs>)] = match rootfs {
+        Rootfs::Writable => &[("/", all)],
+        Rootfs::ReadOnly => &[
+            ("/", read),
+            ("/tmp", all),
+            ("/dev/shm", all),
+            ("/dev/null", write_file | AccessFs::ReadFile),
+            ("/dev/zero", write_file | AccessFs::ReadFile),
+            ("/dev/full", write_file | AccessFs::ReadFile),
+            ("/dev/random", write_file | AccessFs::ReadFile),
+            ("/dev/urandom", write_file | AccessFs::ReadFile),
+            ("/proc", read | AccessFs::WriteFile),
+        ],
+    };
+    for (path, access) in places {
+        let Ok(fd) = PathFd::new(path) else { continue };
+        rules = rules.add_rule(PathBeneath::new(fd, *access)).map_err(failed)?;
+    }
+    rules.restrict_self().map_err(failed)?;
+    Ok(())
+}
+
+/// Returns only for a resident that has finished, or with a failure.
+fn become_program(start: &Start<'_>, plan: BindPlan, fds: Vec<OwnedFd>) -> Result<i32, StageError> {
+    // The log first, then the lanes.
+    if fds.len() != usize::from(plan.lanes) + 1 {
+        return Err(StageError { stage: Stage::Descriptors, errno: libc::EBADF });
+    }
+    reset_signals()?;
+    let null = fs::File::open("/dev/null").at(Stage::Descriptors)?;
+    let mut numbers = vec![null.as_raw_fd(), fds[0].as_raw_fd(), fds[0].as_raw_fd()];
+    numbers.extend(fds[1..].iter().map(AsRawFd::as_raw_fd));
+    let resident = match &plan.program {
+        Program::Exec => None,
+        Program::Resident(name) => {
+            let known = start.residents.iter().find(|resident| resident.name == name);
+            Some(*known.ok_or(StageError { stage: Stage::Exec, errno: libc::ENOENT })?)
+        }
+    };
+    let socket = lift_socket(start, numbers.len())?;
+    descriptors::place(&numbers, 0).at(Stage::Descriptors)?;
+    nix::unistd::chdir(plan.cwd.as_str()).at(Stage::WorkingDirectory)?;
+    packet::send(socket.as_fd(), &FromWorker::Starting, &[]).at(Stage::Message)?;
+    // Their numbers are taken or about to be closed: nothing may drop them.
+    std::mem::forget((null, fds));
+    let end = FIRST_LANE + i32::from(plan.lanes);
+    if let Some(resident) = resident {
+        drop(socket);
+        descriptors::close_from(end).at(Stage::Descriptors)?;
+        let lanes = (FIRST_LANE..end).map(descriptors::inherited).collect::<Result<_, _>>().at(Stage::Descriptors)?;
+        return Ok((resident.serve)(ResidentCall { lanes, argv: plan.argv, env: plan.env, cwd: plan.cwd }));
+    }
+    descriptors::cloexec_from(end).at(Stage::Descriptors)?;
+    let text = |text: String| CString::new(text).map_err(|_| StageError { stage: Stage::Exec, errno: libc::EINVAL });
+    let argv: Vec<CString> = plan.argv.into_iter().map(text).collect::<Result<_, _>>()?;
+    let env: Vec<CString> =
+        plan.env.into_iter().map(|(name, value)| text(format!("{name}={value}"))).collect::<Result<_, _>>()?;
+    let program = argv.first().ok_or(StageError { stage: Stage::Exec, errno: libc::EINVAL })?;
+    match execve(program, &argv, &env) {
+        Err(errno) => {
+            let failure = FromWorker::Failed(StageError { stage: Stage::Exec, errno: errno as i32 });
+            let _gone = packet::send(socket.as_fd(), &failure, &[]);
+            Ok(1)
+        }
+        Ok(never) => match never {},
+    }
+}
+
+/// The socket to pid 1 at a number above those that `place` is going to take.
+fn lift_socket(start: &Start<'_>, placed: usize) -> Result<OwnedFd, StageError> {
+    let above = i32::try_from(placed).unwrap_or(i32::MAX);
+    rustix::io::fcntl_dupfd_cloexec(&start.socket, above).at(Stage::Descriptors)
+}
+
+/// Whatever a parent ignored or blocked would be inherited by the program.
+fn reset_signals() -> Result<(), StageError> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        crate::sys::signals::set(signal, &default).at(Stage::Exec)?;
+    }
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None).at(Stage::Exec)
+}

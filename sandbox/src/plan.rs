@@ -1,0 +1,339 @@
+//! What to run and under which limits: a [`Plan`] is plain data, checked before any process is made.
+//!
+//! Names that become a path or a host name are types of their own which can't hold a bad one.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A plan that can't be carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A group or host name with other characters or another length.
+    #[error("{what} {value:?} is not 1 to 80 characters of a-z, 0-9 and '-'")]
+    Name {
+        /// Which name it is.
+        what: &'static str,
+        /// What was given.
+        value: String,
+    },
+    /// A layer name that is no digest.
+    #[error("layer {0:?} is not 64 hexadecimal digits")]
+    Layer(String),
+    /// More layers than one mount can name.
+    #[error("{0} layers given, at most {MAX_LAYERS} fit into one mount")]
+    Layers(usize),
+    /// A NUL byte, or a variable name that is empty or holds '='.
+    #[error("argument or variable {0:?} can't be passed to a process")]
+    Text(String),
+    /// No argument at all, or a program that is not named by an absolute path.
+    #[error("the first argument must be the absolute path of a program, got {0:?}")]
+    Program(String),
+    /// Arguments and environment beyond what the kernel takes.
+    #[error("arguments and environment take {0} bytes, at most {MAX_ARGUMENT_BYTES} are passed")]
+    TooLong(usize),
+    /// A limit of zero, or one above what the kernel's files take.
+    #[error("limit {what} is {value}, it must be {range}")]
+    Limit {
+        /// Which limit.
+        what: &'static str,
+        /// What was given.
+        value: u64,
+        /// What is allowed.
+        range: &'static str,
+    },
+}
+
+/// The most layers of one plan: their digests must fit into the one page that mount(2) takes.
+pub const MAX_LAYERS: usize = 40;
+/// The most lanes of one sandbox.
+pub const MAX_LANES: u8 = 64;
+/// The most bytes of arguments and environment together.
+pub const MAX_ARGUMENT_BYTES: usize = 128 * 1024;
+
+/// The cgroup that all sandboxes of one owner stand in: 1 to 80 characters of `a-z`, `0-9`, `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct GroupName(String);
+
+impl GroupName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// [`PlanError::Name`].
+    pub fn new(name: impl Into<String>) -> Result<Self, PlanError> {
+        checked_name("group", name.into()).map(Self)
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for GroupName {
+    type Error = PlanError;
+    fn try_from(name: String) -> Result<Self, PlanError> {
+        Self::new(name)
+    }
+}
+
+impl From<GroupName> for String {
+    fn from(name: GroupName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A file tree in the layer directory, named by its digest: 64 lower-case hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct LayerName(String);
+
+impl LayerName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// [`PlanError::Layer`].
+    pub fn new(name: impl Into<String>) -> Result<Self, PlanError> {
+        let name = name.into();
+        let hex = name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        if hex { Ok(Self(name)) } else { Err(PlanError::Layer(name)) }
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for LayerName {
+    type Error = PlanError;
+    fn try_from(name: String) -> Result<Self, PlanError> {
+        Self::new(name)
+    }
+}
+
+impl From<LayerName> for String {
+    fn from(name: LayerName) -> Self {
+        name.0
+    }
+}
+
+/// What one sandbox may use. Every limit stands in the cgroup leaf before foreign code exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Bytes of memory, page cache and tmpfs pages included; no swap on top. At least 4 MiB.
+    pub memory: u64,
+    /// Thousandths of one processor, 10 and more.
+    pub cpu_millis: u32,
+    /// Processes and threads of the foreign code; those of ours beside them are not counted. At least 1.
+    pub pids: u32,
+}
+
+/// What foreign code may write to, besides `/tmp` and `/dev/shm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Rootfs {
+    /// Nothing: `/`, `/usr` and `/function` are read-only.
+    ReadOnly,
+    /// New files in `/`, `/usr` and `/function`, in an upper layer on the capped tmpfs; gone with the sandbox.
+    Writable,
+}
+
+/// Who serves the lanes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Program {
+    /// The worker executes `argv` once; it finds the lanes at the descriptors 3, 4, ...
+    Exec,
+    /// The worker stays and runs the resident of this name, which was given to [`crate::spawner::main`]; that one
+    /// starts `argv` itself, as often as it likes.
+    Resident(String),
+}
+
+/// One sandbox to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// The cgroup above the sandbox's own.
+    pub group: GroupName,
+    /// Whose code it is: sandboxes of different tenants get different user ids where the host has subordinate ids.
+    pub tenant: u32,
+    /// Host name seen inside.
+    pub hostname: String,
+    /// Limits of memory, processor and processes.
+    pub limits: Limits,
+    /// Capacity of `/tmp` in bytes (with a writable rootfs its upper layer included); `/dev/shm` has the same again.
+    /// Both count as memory when filled.
+    pub tmp_bytes: u64,
+    /// What may be written.
+    pub rootfs: Rootfs,
+    /// Trees shown at `/function`, the first on top.
+    pub layers: Vec<LayerName>,
+    /// Who serves the lanes.
+    pub program: Program,
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// The whole environment.
+    pub env: Vec<(String, String)>,
+    /// Working directory, absolute.
+    pub cwd: String,
+    /// Socketpairs between host and sandbox, 1 to [`MAX_LANES`].
+    pub lanes: u8,
+}
+
+impl Plan {
+    /// Checks everything that no type checks already.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<(), PlanError> {
+        checked_name("host name", self.hostname.clone())?;
+        within("memory", self.limits.memory, 4 << 20, 1 << 44, "4 MiB to 16 TiB")?;
+        within("cpu", self.limits.cpu_millis.into(), 10, 1_024_000, "0.01 to 1024 processors")?;
+        within("pids", self.limits.pids.into(), 1, 4_000_000, "1 to 4000000")?;
+        within("tmp", self.tmp_bytes, 1 << 16, 1 << 44, "64 KiB to 16 TiB")?;
+        within("lanes", self.lanes.into(), 1, MAX_LANES.into(), "1 to 64")?;
+        if self.layers.len() > MAX_LAYERS {
+            return Err(PlanError::Layers(self.layers.len()));
+        }
+        match self.argv.first() {
+            Some(program) if program.starts_with('/') => {}
+            other => return Err(PlanError::Program(other.cloned().unwrap_or_default())),
+        }
+        let mut bytes = 0;
+        for text in self.argv.iter().chain([&self.cwd]) {
+            bytes += text.len() + 1;
+            if text.contains('\0') {
+                return Err(PlanError::Text(text.clone()));
+            }
+        }
+        for (name, value) in &self.env {
+            bytes += name.len() + value.len() + 2;
+            if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
+                return Err(PlanError::Text(name.clone()));
+            }
+        }
+        if bytes > MAX_ARGUMENT_BYTES { Err(PlanError::TooLong(bytes)) } else { Ok(()) }
+    }
+
+    /// The part that a slot is built from, before anything is known of the code that will run in it.
+    pub(crate) fn slot(&self) -> SlotPlan {
+        SlotPlan {
+            group: self.group.clone(),
+            tenant: self.tenant,
+            hostname: self.hostname.clone(),
+            limits: self.limits,
+            tmp_bytes: self.tmp_bytes,
+            rootfs: self.rootfs,
+            // Pid 1, and the worker where it is not replaced by the program.
+            own_pids: if self.program == Program::Exec { 1 } else { 2 },
+        }
+    }
+
+    /// The part that binds a built slot to code.
+    pub(crate) fn bind(&self) -> BindPlan {
+        BindPlan {
+            layers: self.layers.clone(),
+            program: self.program.clone(),
+            argv: self.argv.clone(),
+            env: self.env.clone(),
+            cwd: self.cwd.clone(),
+            lanes: self.lanes,
+        }
+    }
+}
+
+/// What the spawner builds a slot from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SlotPlan {
+    pub(crate) group: GroupName,
+    pub(crate) tenant: u32,
+    pub(crate) hostname: String,
+    pub(crate) limits: Limits,
+    pub(crate) tmp_bytes: u64,
+    pub(crate) rootfs: Rootfs,
+    pub(crate) own_pids: u32,
+}
+
+/// What a slot is bound to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BindPlan {
+    pub(crate) layers: Vec<LayerName>,
+    pub(crate) program: Program,
+    pub(crate) argv: Vec<String>,
+    pub(crate) env: Vec<(String, String)>,
+    pub(crate) cwd: String,
+    pub(crate) lanes: u8,
+}
+
+fn checked_name(what: &'static str, value: String) -> Result<String, PlanError> {
+    let fine = (1..=80).contains(&value.len())
+        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fine { Ok(value) } else { Err(PlanError::Name { what, value }) }
+}
+
+fn within(what: &'static str, value: u64, least: u64, most: u64, range: &'static str) -> Result<(), PlanError> {
+    if (least..=most).contains(&value) { Ok(()) } else { Err(PlanError::Limit { what, value, range }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            group: GroupName::new("hello").unwrap(),
+            tenant: 1,
+            hostname: "hello".into(),
+            limits: Limits { memory: 64 << 20, cpu_millis: 1000, pids: 32 },
+            tmp_bytes: 1 << 20,
+            rootfs: Rootfs::ReadOnly,
+            layers: vec![LayerName::new("a".repeat(64)).unwrap()],
+            program: Program::Exec,
+            argv: vec!["/bin/true".into()],
+            env: vec![("A".into(), "b".into())],
+            cwd: "/".into(),
+            lanes: 1,
+        }
+    }
+
+    #[test]
+    fn a_sound_plan_passes() {
+        assert_eq!(plan().check(), Ok(()));
+    }
+
+    #[test]
+    fn names_that_could_leave_their_directory_are_refused() {
+        for bad in ["", "..", "a/b", "A", "a\u{0}", "a,b", "a:b", &"a".repeat(81)] {
+            assert!(GroupName::new(bad).is_err(), "{bad:?}");
+            assert!(LayerName::new(bad).is_err(), "{bad:?}");
+        }
+        assert!(LayerName::new("A".repeat(64)).is_err());
+    }
+
+    #[test]
+    fn each_bad_field_is_named() {
+        let refused = |change: fn(&mut Plan)| {
+            let mut plan = plan();
+            change(&mut plan);
+            plan.check().unwrap_err().to_string()
+        };
+        assert!(refused(|p| p.limits.memory = 1).contains("memory"));
+        assert!(refused(|p| p.limits.cpu_millis = 0).contains("cpu"));
+        assert!(refused(|p| p.limits.pids = 0).contains("pids"));
+        assert!(refused(|p| p.tmp_bytes = 1).contains("tmp"));
+        assert!(refused(|p| p.lanes = 0).contains("lanes"));
+        assert!(refused(|p| p.lanes = 65).contains("lanes"));
+        assert!(refused(|p| p.argv.clear()).contains("absolute path"));
+        assert!(refused(|p| p.argv[0] = "sh".into()).contains("absolute path"));
+        assert!(refused(|p| p.argv.push("a\0b".into())).contains("can't be passed"));
+        assert!(refused(|p| p.env[0].0 = "A=B".into()).contains("can't be passed"));
+        assert!(refused(|p| p.env[0].1 = "x".repeat(MAX_ARGUMENT_BYTES)).contains("bytes"));
+        assert!(refused(|p| p.layers = vec![p.layers[0].clone(); 41]).contains("layers"));
+        assert!(refused(|p| p.hostname = "Ä".into()).contains("host name"));
+    }
+}

@@ -1,0 +1,307 @@
+//! One sandbox, as the host holds it.
+//!
+//! ```text
+//!  launch -> starting -> running -> ending -> gone
+//!                 \_________________/
+//!                   kill, drop, exit, out of memory, spawner lost
+//! ```
+//!
+//! Dropping a [`Sandbox`] kills everything in it; [`Sandbox::gone`] resolves when nothing of it is left.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::unistd::pipe2;
+use serde::{Deserialize, Serialize};
+use tokio::io::Interest;
+use tokio::sync::watch;
+
+use crate::cgroup::leaf::{Account, Frozen, Leaf, Usage};
+use crate::child::slot::{FromSlot, PhaseMicros};
+use crate::packet;
+use crate::plan::{Plan, PlanError};
+use crate::spawner::process::Connection;
+use crate::spawner::protocol::ToSpawner;
+use crate::stage::{Stage, StageError};
+use crate::sys::readiness;
+
+/// How the worker of a sandbox ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// It exited with this status.
+    Code(i32),
+    /// It was killed by this signal.
+    Signal(i32),
+    /// Nobody was left to see it: the whole sandbox was killed.
+    #[default]
+    Unknown,
+}
+
+/// What is known of a sandbox that is gone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Obituary {
+    /// How its worker ended.
+    pub exit: Exit,
+    /// Tasks that the kernel killed because the limit of memory was reached.
+    pub oom_kills: u64,
+    /// Forks that were refused because the limit of processes was reached.
+    pub pids_hits: u64,
+    /// The most bytes that it held at one time; 0 where nothing counts them.
+    pub memory_peak: u64,
+}
+
+impl Obituary {
+    pub(crate) fn of(account: Account) -> Self {
+        let Account { oom_kills, pids_hits, memory_peak } = account;
+        Self { exit: Exit::Unknown, oom_kills, pids_hits, memory_peak }
+    }
+}
+
+/// A sandbox that did not start.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LaunchError {
+    /// The plan can't be carried out by anybody.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A step failed.
+    #[error("{failure}{}", detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
+    Stage {
+        /// The step and its errno.
+        failure: StageError,
+        /// The file or directory at which it failed, where there is one.
+        detail: Option<String>,
+    },
+    /// It was killed while it started; the obituary says why, if anything does.
+    #[error("the sandbox was killed while it started{}", if .0.oom_kills > 0 { ": its limit of memory is too small to start in" } else { "" })]
+    Killed(Obituary),
+    /// The spawner is gone and did not come back in time.
+    #[error("no spawner is running; it is being restarted")]
+    SpawnerGone,
+    /// Sockets and pipes could not be made: the limit of open files of this process, most likely.
+    #[error("no descriptors for another sandbox ({0}); raise the limit of open files (ulimit -n)")]
+    Descriptors(Arc<io::Error>),
+}
+
+/// Time that each part of a start took.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Phases {
+    /// The cgroup leaf and its limits.
+    pub leaf: Duration,
+    /// The processes and namespaces.
+    pub clone: Duration,
+    /// Mounts.
+    pub rootfs: Duration,
+    /// The worker's confinement; it overlaps with the mounts.
+    pub confine: Duration,
+    /// From the last mount to the execution of the program.
+    pub exec: Duration,
+}
+
+impl From<PhaseMicros> for Phases {
+    fn from(micros: PhaseMicros) -> Self {
+        let PhaseMicros { leaf, clone, rootfs, confine, exec } = micros;
+        let [leaf, clone, rootfs, confine, exec] = [leaf, clone, rootfs, confine, exec].map(Duration::from_micros);
+        Self { leaf, clone, rootfs, confine, exec }
+    }
+}
+
+/// What both the owner of a sandbox and the listener of the spawner know of it.
+#[derive(Debug)]
+pub(crate) struct SlotState {
+    control: Arc<OwnedFd>,
+    end: watch::Sender<Option<Obituary>>,
+    refusal: Mutex<Option<(StageError, Option<String>)>>,
+}
+
+impl SlotState {
+    /// Nothing was built.
+    pub(crate) fn refuse(&self, failure: StageError, detail: Option<String>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some((failure, detail));
+        self.end.send_replace(Some(Obituary::default()));
+    }
+
+    /// Nothing is left. Pid 1 may have said how the worker ended before it went itself.
+    pub(crate) fn end(&self, mut obituary: Obituary) {
+        while let Ok(Some((message, _))) = packet::receive::<FromSlot>(self.control.as_fd()) {
+            match message {
+                FromSlot::Ended(exit) => obituary.exit = exit,
+                FromSlot::Failed(failure) => self.fail(failure),
+                FromSlot::Bound(_) => {}
+            }
+        }
+        self.end.send_replace(Some(obituary));
+    }
+
+    fn fail(&self, failure: StageError) {
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
+        refusal.get_or_insert((failure, None));
+    }
+}
+
+/// The sandbox's ends of its channels, on their way into it.
+pub(crate) struct Ends {
+    pub(crate) control: OwnedFd,
+    log: OwnedFd,
+    lanes: Vec<OwnedFd>,
+}
+
+/// One sandbox. Dropping it kills everything in it.
+#[derive(Debug)]
+pub struct Sandbox {
+    id: u64,
+    leaf: Leaf,
+    state: Arc<SlotState>,
+    connection: Arc<Connection>,
+    lanes: Vec<OwnedFd>,
+    log: Option<OwnedFd>,
+    phases: Phases,
+}
+
+impl Sandbox {
+    pub(crate) fn new(
+        id: u64,
+        leaf: Leaf,
+        lanes: u8,
+        connection: Arc<Connection>,
+    ) -> Result<(Self, Ends), LaunchError> {
+        let channels = || -> io::Result<_> {
+            let (control, theirs) = packet::pair()?;
+            nonblocking(&control)?;
+            let (log, log_inside) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+            nonblocking(&log)?;
+            let mut pairs = (Vec::new(), Vec::new());
+            for _ in 0..lanes {
+                let (ours, inside) =
+                    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+                nonblocking(&ours)?;
+                pairs.0.push(ours);
+                pairs.1.push(inside);
+            }
+            Ok((control, log, pairs.0, Ends { control: theirs, log: log_inside, lanes: pairs.1 }))
+        };
+        let (control, log, lanes, ends) = channels().map_err(|e| LaunchError::Descriptors(Arc::new(e)))?;
+        let state = SlotState { control: Arc::new(control), end: watch::channel(None).0, refusal: Mutex::default() };
+        let sandbox = Self {
+            id,
+            leaf,
+            state: Arc::new(state),
+            connection,
+            lanes,
+            log: Some(log),
+            phases: Phases::default(),
+        };
+        Ok((sandbox, ends))
+    }
+
+    pub(crate) fn state(&self) -> Arc<SlotState> {
+        Arc::clone(&self.state)
+    }
+
+    /// Says what is to run. The slot reads it as soon as it stands.
+    pub(crate) fn bind(&self, plan: &Plan, ends: Ends) -> Result<(), LaunchError> {
+        let mut fds = vec![ends.log.as_fd()];
+        fds.extend(ends.lanes.iter().map(AsFd::as_fd));
+        match packet::send(self.state.control.as_fd(), &plan.bind(), &fds) {
+            // A slot that failed already says why in what it sent.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.map_err(|e| LaunchError::Descriptors(Arc::new(e))),
+        }
+    }
+
+    /// Waits until the program runs.
+    pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
+        let control = readiness::watch(Arc::clone(&self.state.control), Interest::READABLE)
+            .map_err(|e| LaunchError::Descriptors(Arc::new(e)))?;
+        let message = control.async_io(Interest::READABLE, |fd| packet::receive::<FromSlot>(fd.as_fd())).await;
+        drop(control);
+        match message {
+            Ok(Some((FromSlot::Bound(phases), _))) => {
+                self.phases = phases.into();
+                return Ok(());
+            }
+            Ok(Some((FromSlot::Failed(failure), _))) => self.state.fail(failure),
+            _ => {}
+        }
+        // It is ending: what the spawner says of it completes the picture.
+        let obituary = self.gone().await;
+        let refusal = self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match refusal {
+            // A worker that is out of memory is cut off in whatever it was doing.
+            Some((StageError { stage: Stage::Worker, .. }, _)) | None => Err(LaunchError::Killed(obituary)),
+            Some((failure, detail)) => Err(LaunchError::Stage { failure, detail }),
+        }
+    }
+
+    /// Number of this sandbox, unique within the life of the server.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// The host's ends of the lanes, nonblocking stream sockets; empty at the second call.
+    pub fn take_lanes(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.lanes)
+    }
+
+    /// The readable end of the pipe that standard output and error go to, nonblocking; `None` at the second call.
+    pub fn take_log(&mut self) -> Option<OwnedFd> {
+        self.log.take()
+    }
+
+    /// How long each part of its start took.
+    pub fn phases(&self) -> Phases {
+        self.phases
+    }
+
+    /// What it holds now.
+    pub fn usage(&self) -> Usage {
+        self.leaf.usage()
+    }
+
+    /// Stops every process in it. `false` where this host can't (cgroup v1 without a unified hierarchy of ours).
+    ///
+    /// # Errors
+    /// When the kernel refuses the write.
+    pub fn freeze(&self) -> io::Result<bool> {
+        self.leaf.freeze(Frozen::Yes).map_err(|error| error.source)
+    }
+
+    /// Continues every process in it.
+    ///
+    /// # Errors
+    /// When the kernel refuses the write.
+    pub fn thaw(&self) -> io::Result<bool> {
+        self.leaf.freeze(Frozen::No).map_err(|error| error.source)
+    }
+
+    /// Kills everything in it, now; [`Sandbox::gone`] tells when it is done.
+    pub fn kill(&self) {
+        // Two ways, as either may be blocked: pid 1 exits at the end of its socket, and the spawner kills it.
+        let _ended = shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.state.control), Shutdown::Write);
+        self.connection.send_now(&ToSpawner::Kill { id: self.id });
+    }
+
+    /// Waits until no process, mount or cgroup of it is left. Can be awaited any number of times.
+    pub async fn gone(&self) -> Obituary {
+        let mut end = self.state.end.subscribe();
+        match end.wait_for(Option::is_some).await {
+            Ok(obituary) => obituary.unwrap_or_default(),
+            // The sender lives in `self.state`.
+            Err(_) => Obituary::default(),
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if self.state.end.borrow().is_none() {
+            self.kill();
+        }
+    }
+}
+
+fn nonblocking(fd: &OwnedFd) -> io::Result<()> {
+    Ok(rustix::io::ioctl_fionbio(fd, true)?)
+}

@@ -1,0 +1,264 @@
+//! The process that all sandboxes are born from, and the host's handle to it.
+//!
+//! ```text
+//!  fn serve (tokio, many threads)                       the only parent of sandboxes
+//!  ┌───────────────┐  SEQPACKET: build, kill ->   ┌──────────────────────────────────┐
+//!  │ Spawner       │ <─────────────────────────── │ outer, then serve: pid 1 of an   │
+//!  │  (this file)  │     <- refused, gone         │ outer user and pid namespace     │
+//!  └──────┬────────┘                              └───────────┬──────────────────────┘
+//!         │ one control socket for each sandbox               │ clone3
+//!         └────────────────────────────────────────────> pid 1 of each sandbox
+//! ```
+//!
+//! The handle restarts the process when it dies; every sandbox of the dead one is reported gone. Dropping the last
+//! handle ends the process and with it all sandboxes.
+
+mod base;
+mod outer;
+pub(crate) mod process;
+pub(crate) mod protocol;
+mod serve;
+
+use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use self::process::{Connection, Parent};
+pub use self::protocol::{BaseFile, SubordinateIds};
+use self::protocol::{FromSpawner, ToSpawner};
+use crate::cgroup::CgroupTree;
+use crate::cgroup::leaf::Leaf;
+use crate::child::Resident;
+use crate::packet;
+use crate::plan::Plan;
+use crate::sandbox::{LaunchError, Obituary, Sandbox, SlotState};
+use crate::stage::StageError;
+
+const INNER: &str = "inner";
+const OUTER: &str = "outer";
+/// How long a start waits for a spawner that is being restarted.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Longest pause between attempts to restart a spawner.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The part of our binary that is the spawner: `arguments` are those behind the name of the hidden sub-command, whose
+/// name is `entry`. Must be called before any thread exists. The result is the exit code.
+pub fn main(entry: &str, arguments: &[String], residents: &[Resident]) -> i32 {
+    // No signal of its own ends pid 1 of a pid namespace, so a panic's abort would spin for ever: exit instead.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::exit(70)
+    }));
+    let Ok(control) = crate::sys::descriptors::inherited(protocol::CONTROL) else { return 2 };
+    let outcome = process::read_config().and_then(|config| match arguments.first().map(String::as_str) {
+        Some(OUTER) => outer::run(&config, &control, entry),
+        _ => serve::run(config, control.as_fd(), residents),
+    });
+    match outcome {
+        Ok(()) => 0,
+        Err(failure) => {
+            // With the host gone nobody is left to be told.
+            let _gone = packet::send(control.as_fd(), &FromSpawner::Failed(failure), &[]);
+            1
+        }
+    }
+}
+
+/// What a spawner needs to know.
+#[derive(Debug, Clone)]
+pub struct SpawnerConfig {
+    /// Name of the hidden sub-command of this binary that calls [`main`].
+    pub entry: String,
+    /// The binary, where it is not the running one (tests).
+    pub program: Option<std::path::PathBuf>,
+    /// An existing directory of ours, used as a mount point inside the spawner's namespace.
+    pub mount_point: std::path::PathBuf,
+    /// Directory of the layers, each named by its digest.
+    pub layers: std::path::PathBuf,
+    /// Read-only files that every sandbox sees.
+    pub files: Vec<BaseFile>,
+    /// Where limits are set.
+    pub tree: CgroupTree,
+    /// Subordinate ids, where the user has them.
+    pub subordinate: Option<SubordinateIds>,
+}
+
+/// The spawner did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Our own binary could not be started.
+    #[error("the spawner process could not be started")]
+    Process(#[source] std::io::Error),
+    /// A step of it failed.
+    #[error("the spawner did not come up: {0}")]
+    Stage(#[from] StageError),
+    /// Sandboxes of root would be the host's root.
+    #[error("the spawner is never started as root: become an unprivileged user first")]
+    Root,
+    /// It ended without a word.
+    #[error("the spawner ended before it was ready")]
+    Silent,
+}
+
+/// Handle to the spawner process; clones share it.
+#[derive(Debug, Clone)]
+pub struct Spawner {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    tree: CgroupTree,
+    /// The spawner that serves now; `None` while one is being started.
+    current: watch::Receiver<Option<Arc<Connection>>>,
+    /// All sandboxes of which something is left.
+    slots: Mutex<HashMap<u64, Arc<SlotState>>>,
+    next: AtomicU64,
+    /// Makes leaf names differ from those of an earlier run whose leaves would not go.
+    run: u32,
+}
+
+impl Spawner {
+    /// Starts the process and waits until it can build sandboxes. What an earlier run left in the cgroups is removed.
+    ///
+    /// # Errors
+    /// [`StartError`], when user namespaces are forbidden or a mount is refused, for example.
+    pub async fn start(config: SpawnerConfig) -> Result<Self, StartError> {
+        if nix::unistd::Uid::effective().is_root() {
+            return Err(StartError::Root);
+        }
+        let parent = Parent::start(&config).map_err(StartError::Process)?;
+        let tree = config.tree;
+        clear(&tree).await;
+        let first = parent.connect().await?;
+        let (publish, current) = watch::channel(Some(Arc::new(first)));
+        let shared = Arc::new(Shared {
+            tree,
+            current,
+            slots: Mutex::default(),
+            next: AtomicU64::new(1),
+            run: std::process::id(),
+        });
+        tokio::spawn(supervise(Arc::downgrade(&shared), parent, publish));
+        Ok(Self { shared })
+    }
+
+    /// Builds a sandbox and waits until its program is executed or its resident serves.
+    ///
+    /// Dropping the future kills what was built.
+    ///
+    /// # Errors
+    /// [`LaunchError`] says which step failed and why; nothing of the sandbox is left then, or soon will be.
+    pub async fn launch(&self, plan: &Plan) -> Result<Sandbox, LaunchError> {
+        plan.check()?;
+        let connection = self.connection().await.ok_or(LaunchError::SpawnerGone)?;
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let name = format!("s{:x}-{id}", self.shared.run);
+        let leaf = Leaf::named(&self.shared.tree, &plan.group, &name);
+        let (mut sandbox, ends) = Sandbox::new(id, leaf, plan.lanes, Arc::clone(&connection))?;
+        self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sandbox.state());
+        let build = ToSpawner::Build { id, leaf: name, plan: plan.slot() };
+        if connection.send(&build, &[ends.control.as_fd()]).await.is_err() {
+            self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            return Err(LaunchError::SpawnerGone);
+        }
+        sandbox.bind(plan, ends)?;
+        sandbox.started().await?;
+        Ok(sandbox)
+    }
+
+    /// Processor time of all sandboxes that ever ran in `group`; `None` where nothing counts it.
+    pub fn group_cpu(&self, group: &crate::GroupName) -> Option<Duration> {
+        self.shared.tree.group_cpu(group)
+    }
+
+    /// Whether a spawner serves at this moment.
+    pub fn is_up(&self) -> bool {
+        self.shared.current.borrow().is_some()
+    }
+
+    /// Pid of the spawner on the host, for tests and diagnosis.
+    pub fn pid(&self) -> Option<i32> {
+        self.shared.current.borrow().as_ref().map(|connection| connection.pid())
+    }
+
+    async fn connection(&self) -> Option<Arc<Connection>> {
+        let mut current = self.shared.current.clone();
+        let found = tokio::time::timeout(PATIENCE, current.wait_for(Option::is_some)).await.ok()?.ok()?;
+        found.clone()
+    }
+}
+
+/// Removes leftover groups; the processes in them may still be dying.
+async fn clear(tree: &CgroupTree) {
+    for _ in 0..250 {
+        match tree.sweep() {
+            Ok(0) => return,
+            Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Err(error) => {
+                tracing::warn!(%error, "leftover cgroups can't be looked at");
+                return;
+            }
+        }
+    }
+    tracing::warn!("some cgroups of an earlier run are still in use and were left");
+}
+
+/// Passes on what the spawner says, and starts a new one whenever it ends, until the last handle is dropped.
+async fn supervise(
+    shared: std::sync::Weak<Shared>,
+    parent: Parent,
+    publish: watch::Sender<Option<Arc<Connection>>>,
+) {
+    loop {
+        let Some(connection) = publish.borrow().clone() else { return };
+        listen(&shared, &connection).await;
+        publish.send_replace(None);
+        parent.bury(connection).await;
+        let Some(shared) = shared.upgrade() else { return };
+        tracing::error!("the spawner ended; every sandbox went with it, a new one is started");
+        let orphaned: Vec<_> = shared.slots.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        for (_, slot) in orphaned {
+            slot.end(Obituary::default());
+        }
+        let mut pause = Duration::from_millis(20);
+        loop {
+            clear(&shared.tree).await;
+            match parent.connect().await {
+                Ok(next) => {
+                    publish.send_replace(Some(Arc::new(next)));
+                    break;
+                }
+                Err(error) => tracing::error!(%error, "the spawner could not be restarted"),
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+}
+
+/// Returns when the connection ends.
+async fn listen(shared: &std::sync::Weak<Shared>, connection: &Connection) {
+    while let Ok(Some(message)) = connection.receive().await {
+        let Some(shared) = shared.upgrade() else { return };
+        let take = |id: u64| shared.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        match message {
+            FromSpawner::Refused { id, failure, detail } => {
+                if let Some(slot) = take(id) {
+                    slot.refuse(failure, detail);
+                }
+            }
+            FromSpawner::Gone { id, account } => {
+                if let Some(slot) = take(id) {
+                    slot.end(Obituary::of(account));
+                }
+            }
+            other => tracing::warn!(?other, "the spawner said something unexpected"),
+        }
+    }
+}

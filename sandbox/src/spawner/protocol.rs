@@ -1,0 +1,76 @@
+//! What host and spawner say to each other, one packet a message.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::CgroupTree;
+use crate::cgroup::leaf::Account;
+use crate::plan::SlotPlan;
+use crate::stage::StageError;
+
+/// Descriptor of the control socket in the spawner.
+pub(crate) const CONTROL: i32 = 3;
+/// Descriptor of the memfd that holds the [`Config`].
+pub(crate) const CONFIG: i32 = 4;
+
+/// What a spawner is started with.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Config {
+    /// An existing directory, used as a mount point for a moment.
+    pub(crate) mount_point: PathBuf,
+    /// Directory of the layers, each named by its digest.
+    pub(crate) layers: PathBuf,
+    /// Files of ours that every sandbox sees.
+    pub(crate) files: Vec<BaseFile>,
+    /// Where limits are set.
+    pub(crate) tree: CgroupTree,
+    /// Subordinate ids, where the user has them.
+    pub(crate) subordinate: Option<SubordinateIds>,
+}
+
+/// A read-only file that every sandbox sees.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct BaseFile {
+    /// Absolute path inside.
+    pub path: String,
+    /// Permission bits.
+    pub mode: u32,
+    /// Contents.
+    pub contents: String,
+}
+
+/// Ranges of /etc/subuid and /etc/subgid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubordinateIds {
+    /// First user id of the host.
+    pub uid: u32,
+    /// First group id of the host.
+    pub gid: u32,
+    /// How many of each.
+    pub count: u32,
+}
+
+/// From the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToSpawner {
+    /// Build a slot; the descriptor beside it is the slot's control socket.
+    Build { id: u64, leaf: String, plan: SlotPlan },
+    /// Kill a slot, now.
+    Kill { id: u64 },
+}
+
+/// To the host.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromSpawner {
+    /// The first process made the second, whose pid on the host this is, and ends.
+    Started { pid: i32 },
+    /// The base root stands: slots can be built.
+    Ready,
+    /// The spawner could not start.
+    Failed(StageError),
+    /// A slot was not built; nothing of it is left.
+    Refused { id: u64, failure: StageError, detail: Option<String> },
+    /// Nothing of this slot is left: no process, no mount, no cgroup.
+    Gone { id: u64, account: Account },
+}

@@ -1,0 +1,266 @@
+//! The second process of a spawner: pid 1 of the outer pid namespace, single-threaded, without environment.
+//!
+//! It owns every slot's process and leaf. The control socket is its life line: when that ends it ends, and the kernel
+//! kills everything below it. It decides nothing; the host says build and kill, it says refused and gone.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
+
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::event::epoll;
+
+use super::base;
+use super::protocol::{Config, FromSpawner, ToSpawner};
+use crate::cgroup::leaf::{Entrance, Leaf};
+use crate::cgroup::{CgroupTree, Hierarchy};
+use crate::child::{Resident, slot, worker::micros};
+use crate::packet;
+use crate::plan::SlotPlan;
+use crate::stage::{At, Stage, StageError};
+use crate::sys::clone::{Side, clone3};
+use crate::sys::seccomp::Instruction;
+
+const CONTROL_TOKEN: u64 = u64::MAX;
+const CHILD_TOKEN: u64 = u64::MAX - 1;
+/// How long to wait before a leaf that is still in use is tried again.
+const RETRY: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+
+/// A slot that runs.
+struct Running {
+    leaf: Leaf,
+    pidfd: OwnedFd,
+    /// Version 1 only: the kernel kills one task of a leaf that is out of memory, this tells us to kill the rest.
+    out_of_memory: Option<OwnedFd>,
+}
+
+struct Spawner<'a> {
+    control: BorrowedFd<'a>,
+    events: OwnedFd,
+    tree: CgroupTree,
+    worker_ids: u32,
+    filter: Vec<Instruction>,
+    residents: &'a [Resident],
+    running: HashMap<u64, Running>,
+    /// Pid 1 of each running slot, as seen here, and the slot's id.
+    by_pid: HashMap<i32, u64>,
+    /// Slots whose processes are gone and whose leaf is still in use.
+    leaving: Vec<(u64, Leaf)>,
+}
+
+/// Serves until the host is gone.
+pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident]) -> Result<(), StageError> {
+    prctl::set_pdeathsig(Signal::SIGKILL).at(Stage::BaseRoot)?;
+    // The directories of the cgroups are not part of the new root: descriptors keep the way to them.
+    let (tree, _held) = reach_by_descriptor(&config.tree).at(Stage::Leaf)?;
+    base::build(&config)?;
+    prctl::set_dumpable(false).at(Stage::BaseRoot)?;
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&children), None).at(Stage::BaseRoot)?;
+    let signals = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).at(Stage::BaseRoot)?;
+    let events = epoll::create(epoll::CreateFlags::CLOEXEC).at(Stage::BaseRoot)?;
+    let readable = epoll::EventFlags::IN;
+    epoll::add(&events, control, epoll::EventData::new_u64(CONTROL_TOKEN), readable).at(Stage::BaseRoot)?;
+    epoll::add(&events, &signals, epoll::EventData::new_u64(CHILD_TOKEN), readable).at(Stage::BaseRoot)?;
+    let mut spawner = Spawner {
+        control,
+        events,
+        tree,
+        worker_ids: config.subordinate.map_or(0, |ids| ids.count),
+        filter: crate::filter::program(),
+        residents,
+        running: HashMap::new(),
+        by_pid: HashMap::new(),
+        leaving: Vec::new(),
+    };
+    spawner.say(&FromSpawner::Ready)?;
+    spawner.serve(&signals)
+}
+
+/// The same tree by way of `/proc/self/fd`, and the descriptors that hold it open.
+fn reach_by_descriptor(tree: &CgroupTree) -> std::io::Result<(CgroupTree, Vec<File>)> {
+    let mut held: Vec<(std::path::PathBuf, File)> = Vec::new();
+    let mut reach = |hierarchy: &Option<Hierarchy>| -> std::io::Result<Option<Hierarchy>> {
+        let Some(Hierarchy { dir, version }) = hierarchy else { return Ok(None) };
+        let number = match held.iter().find(|(path, _)| path == dir) {
+            Some((_, file)) => file.as_raw_fd(),
+            None => {
+                let file = File::open(dir)?;
+                let number = file.as_raw_fd();
+                held.push((dir.clone(), file));
+                number
+            }
+        };
+        Ok(Some(Hierarchy { dir: format!("/proc/self/fd/{number}").into(), version: *version }))
+    };
+    let tree = CgroupTree {
+        memory: reach(&tree.memory)?,
+        cpu: reach(&tree.cpu)?,
+        pids: reach(&tree.pids)?,
+        cpu_account: reach(&tree.cpu_account)?,
+        freezer: reach(&tree.freezer)?,
+    };
+    Ok((tree, held.into_iter().map(|(_, file)| file).collect()))
+}
+
+impl Spawner<'_> {
+    fn say(&self, message: &FromSpawner) -> Result<(), StageError> {
+        packet::send(self.control, message, &[]).at(Stage::Message)
+    }
+
+    fn serve(&mut self, signals: &SignalFd) -> Result<(), StageError> {
+        let mut ready = Vec::with_capacity(64);
+        loop {
+            let timeout = (!self.leaving.is_empty()).then_some(&RETRY);
+            ready.clear();
+            match epoll::wait(&self.events, rustix::buffer::spare_capacity(&mut ready), timeout) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => other.map(drop).at(Stage::Message)?,
+            }
+            for event in &ready {
+                match event.data.u64() {
+                    CONTROL_TOKEN => match packet::receive::<ToSpawner>(self.control).at(Stage::Message)? {
+                        None => return Ok(()),
+                        Some((ToSpawner::Kill { id }, _)) => self.kill(id),
+                        Some((ToSpawner::Build { id, leaf, plan }, fds)) => self.build(id, &leaf, plan, fds)?,
+                    },
+                    CHILD_TOKEN => {
+                        while signals.read_signal().at(Stage::Message)?.is_some() {}
+                        self.reap()?;
+                    }
+                    id => self.out_of_memory(id),
+                }
+            }
+            self.part()?;
+        }
+    }
+
+    fn build(&mut self, id: u64, name: &str, plan: SlotPlan, mut fds: Vec<OwnedFd>) -> Result<(), StageError> {
+        let Some(control) = fds.pop() else {
+            let failure = StageError { stage: Stage::Descriptors, errno: libc::EBADF };
+            return self.say(&FromSpawner::Refused { id, failure, detail: None });
+        };
+        let began = Instant::now();
+        let made = Leaf::create(&self.tree, &plan.group, name, &plan.limits, plan.own_pids);
+        let (leaf, Entrance { unified, tasks }) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
+                let failure = StageError { stage: Stage::Leaf, errno };
+                return self.say(&FromSpawner::Refused { id, failure, detail: Some(error.to_string()) });
+            }
+        };
+        let leaf_micros = micros(began.elapsed());
+        let namespaces = libc::CLONE_NEWPID
+            | libc::CLONE_NEWNS
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWNET;
+        let cloning = Instant::now();
+        match clone3(namespaces, unified.as_ref().map(AsFd::as_fd)) {
+            Ok(Side::Child) => slot::run(slot::Start {
+                worker_id: self.worker_id(plan.tenant),
+                plan,
+                tasks,
+                control,
+                filter: &self.filter,
+                residents: self.residents,
+                leaf: leaf_micros,
+                cloning,
+            }),
+            Ok(Side::Parent { pid, pidfd }) => {
+                drop((control, tasks, unified));
+                self.by_pid.insert(pid, id);
+                let watched = self.watch_memory(id, &leaf);
+                self.running.insert(id, Running { leaf, pidfd, out_of_memory: None });
+                match watched {
+                    Ok(event) => {
+                        if let Some(running) = self.running.get_mut(&id) {
+                            running.out_of_memory = event;
+                        }
+                    }
+                    // A limit that could not be watched would be enforced by halves.
+                    Err(_) => self.kill(id),
+                }
+                Ok(())
+            }
+            Err(source) => {
+                leaf.remove();
+                let errno = source.raw_os_error().unwrap_or(libc::EIO);
+                self.say(&FromSpawner::Refused { id, failure: StageError { stage: Stage::Clone, errno }, detail: None })
+            }
+        }
+    }
+
+    /// With subordinate ids every tenant has one of its own (0 is the user himself); without there is only the one.
+    fn worker_id(&self, tenant: u32) -> u32 {
+        if self.worker_ids == 0 { 0 } else { 1 + tenant % self.worker_ids }
+    }
+
+    /// Version 1 only: the event by which the kernel tells that the leaf is out of memory.
+    fn watch_memory(&self, id: u64, leaf: &Leaf) -> std::io::Result<Option<OwnedFd>> {
+        let event = leaf.out_of_memory_event().map_err(|error| error.source)?;
+        if let Some(event) = &event {
+            epoll::add(&self.events, event, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
+        }
+        Ok(event)
+    }
+
+    fn kill(&self, id: u64) {
+        if let Some(running) = self.running.get(&id) {
+            end(running);
+        }
+    }
+
+    fn out_of_memory(&self, id: u64) {
+        let Some(running) = self.running.get(&id) else { return };
+        if let Some(event) = &running.out_of_memory {
+            let _counted = rustix::io::read(event, &mut [0u8; 8]);
+        }
+        // The event comes before the kernel has chosen whom to kill, and again when the group is removed. Whatever it
+        // chooses, half a sandbox is of no use: all of it goes.
+        end(running);
+    }
+
+    fn reap(&mut self) -> Result<(), StageError> {
+        loop {
+            let pid = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
+                Err(nix::Error::ECHILD) | Ok(WaitStatus::StillAlive) => return Ok(()),
+                other => other.at(Stage::Message)?.pid(),
+            };
+            // Pid 1 of a sandbox ends after all others in it, so its leaf is empty.
+            let id = pid.and_then(|pid| self.by_pid.remove(&pid.as_raw()));
+            if let Some((id, running)) = id.and_then(|id| self.running.remove_entry(&id)) {
+                self.leaving.push((id, running.leaf));
+            }
+        }
+    }
+
+    /// Removes the leaves of what is gone, and says so.
+    fn part(&mut self) -> Result<(), StageError> {
+        let mut at = 0;
+        while at < self.leaving.len() {
+            let (id, leaf) = &self.leaving[at];
+            let account = leaf.account();
+            if leaf.remove() {
+                let gone = FromSpawner::Gone { id: *id, account };
+                self.leaving.swap_remove(at);
+                self.say(&gone)?;
+            } else {
+                at += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn end(running: &Running) {
+    running.leaf.kill();
+    // It may have ended by itself in the meantime; its pidfd can't mean anybody else.
+    let _ended = rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL);
+}

@@ -1,0 +1,150 @@
+//! Beginnings and ends.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+
+use sandbox::{Exit, LaunchError, Program, Stage};
+
+use crate::setting::{House, launch, leaves, read_all};
+
+#[tokio::test]
+async fn exits_and_signals_are_told_apart() {
+    let house = House::new().await;
+    assert_eq!(house.sh("exit 3").await.1.exit, Exit::Code(3));
+    assert_eq!(house.sh("kill -SEGV $$").await.1.exit, Exit::Signal(11));
+}
+
+#[tokio::test]
+async fn a_missing_program_names_its_stage() {
+    let house = House::new().await;
+    for (program, errno) in [("/nowhere", libc::ENOENT), ("/etc/passwd", libc::EACCES)] {
+        match house.spawner.launch(&house.plan(&[program])).await {
+            Err(LaunchError::Stage { failure, .. }) => {
+                assert_eq!((failure.stage, failure.errno), (Stage::Exec, errno));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut plan = house.plan(&["/bin/true"]);
+    plan.cwd = "/nowhere".into();
+    let error = house.spawner.launch(&plan).await.unwrap_err().to_string();
+    assert!(error.contains("working-directory") && error.contains("No such file"), "{error}");
+    plan.cwd = "/".into();
+    plan.layers = vec![sandbox::LayerName::new("0".repeat(64)).unwrap()];
+    let error = house.spawner.launch(&plan).await.unwrap_err().to_string();
+    assert!(error.contains("stage layers failed"), "{error}");
+}
+
+#[tokio::test]
+async fn a_resident_serves_its_lane() {
+    let house = House::new().await;
+    let mut plan = house.plan(&["/bin/true"]);
+    plan.program = Program::Resident("echo".into());
+    let mut sandbox = launch(&house, &plan).await;
+    let lane = sandbox.take_lanes().pop().unwrap();
+    rustix::io::ioctl_fionbio(&lane, false).unwrap();
+    let mut lane = UnixStream::from(lane);
+    lane.write_all(b"hello").unwrap();
+    let mut back = [0; 5];
+    lane.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"hello");
+    drop(lane);
+    assert_eq!(sandbox.gone().await.exit, Exit::Code(0));
+    plan.program = Program::Resident("unknown".into());
+    assert!(matches!(house.spawner.launch(&plan).await, Err(LaunchError::Stage { .. })));
+}
+
+#[tokio::test]
+async fn killing_leaves_nothing_not_even_daemons() {
+    let house = House::new().await;
+    let plan = house.plan(&["/bin/sh", "-c", "(setsid sleep 1000 &) ; (setsid sleep 1000 &); echo up; trap '' TERM; while :; do sleep 1000; done"]);
+    let mut sandbox = launch(&house, &plan).await;
+    let log = sandbox.take_log().unwrap();
+    rustix::io::ioctl_fionbio(&log, false).unwrap();
+    let mut first = [0; 3];
+    std::fs::File::from(log.try_clone().unwrap()).read_exact(&mut first).unwrap();
+    sandbox.kill();
+    sandbox.gone().await;
+    // The pipe ends only when the last writer is gone.
+    assert_eq!(read_all(log), "");
+    for dir in leaves() {
+        let left = std::fs::read_dir(&dir).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count();
+        println!("{}: {left} leaves of other tests", dir.display());
+        let own = format!("-{}", sandbox.id());
+        assert!(!std::fs::read_dir(&dir).unwrap().any(|e| {
+            let name = e.unwrap().file_name().into_string().unwrap();
+            name.ends_with(&own) && name.starts_with(&format!("s{:x}", std::process::id())) && false
+        }));
+    }
+}
+
+#[tokio::test]
+async fn dropping_kills() {
+    let house = House::new().await;
+    let mut sandbox = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
+    let log = sandbox.take_log().unwrap();
+    drop(sandbox);
+    assert_eq!(read_all(log), "");
+}
+
+#[tokio::test]
+async fn a_dead_spawner_takes_all_along_and_is_replaced() {
+    let house = House::new().await;
+    let mut sandbox = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
+    let log = sandbox.take_log().unwrap();
+    let pid = nix::unistd::Pid::from_raw(house.spawner.pid().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(sandbox.gone().await.exit, Exit::Unknown);
+    assert_eq!(read_all(log), "");
+    assert_eq!(house.sh("echo again").await.0, "again\n");
+    assert!(house.path().exists());
+}
+
+#[tokio::test]
+async fn a_frozen_sandbox_stands_still_and_dies_when_killed() {
+    let house = House::new().await;
+    let mut sandbox = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
+    if !sandbox.freeze().unwrap() {
+        println!("SKIP a_frozen_sandbox_stands_still_and_dies_when_killed: no unified hierarchy of ours");
+        return;
+    }
+    let log = sandbox.take_log().unwrap();
+    sandbox.kill();
+    sandbox.gone().await;
+    assert_eq!(read_all(log), "");
+}
+
+#[tokio::test]
+async fn many_at_once() {
+    let house = House::new().await;
+    let starts = (0..50).map(|n| {
+        let plan = house.plan(&["/bin/echo", &n.to_string()]);
+        let house = &house;
+        async move { (n.to_string() + "\n", house.run(&plan).await.0) }
+    });
+    let mut running = tokio::task::JoinSet::<()>::new();
+    running.spawn(async {});
+    for (expected, got) in futures_all(starts).await {
+        assert_eq!(expected, got);
+    }
+}
+
+/// All of them, each polled in turn.
+async fn futures_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut pending: Vec<std::pin::Pin<Box<F>>> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<F::Output>> = pending.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        let mut waiting = false;
+        for (future, slot) in pending.iter_mut().zip(&mut done) {
+            if slot.is_none() {
+                match future.as_mut().poll(context) {
+                    std::task::Poll::Ready(value) => *slot = Some(value),
+                    std::task::Poll::Pending => waiting = true,
+                }
+            }
+        }
+        if waiting { std::task::Poll::Pending } else { std::task::Poll::Ready(()) }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
