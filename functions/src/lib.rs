@@ -22,6 +22,7 @@ pub mod name;
 pub mod revision;
 pub mod size;
 pub mod span;
+pub mod store;
 
 pub use boot_id::BootId;
 pub use cpu::Cpu;
@@ -32,3 +33,4 @@ pub use name::FunctionName;
 pub use revision::{Revision, RevisionNumber};
 pub use size::ByteSize;
 pub use span::Span;
+pub use store::Store;
