@@ -90,7 +90,7 @@ pub fn event(head: &RequestHead<'_>, body: &[u8]) -> Vec<u8> {
         query_string_parameters: query_parameters(head.query.unwrap_or_default()),
         request_context: RequestContext {
             account_id: "anonymous",
-            api_id: head.function,
+            api_id: head.function.as_str(),
             authentication: (),
             authorizer: (),
             domain_name: head.host_name(),

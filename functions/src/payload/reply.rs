@@ -220,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::BootId;
+    use crate::BootId;
 
     fn replied(result: &str) -> Reply {
         reply(result.as_bytes()).unwrap()

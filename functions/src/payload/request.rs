@@ -7,11 +7,13 @@ use http::header::{HeaderMap, HeaderValue};
 use http::{Method, Version};
 use jiff::Timestamp;
 
+use crate::FunctionName;
+
 /// A request as the gateway resolved it: the path is the function's own, everything before it is gone.
 #[derive(Debug, Clone)]
 pub struct RequestHead<'a> {
     /// The function's name. Stands where Lambda has the URL id.
-    pub function: &'a str,
+    pub function: &'a FunctionName,
     /// Unique per request; also in the reply's `x-fn-request-id`.
     pub request_id: &'a str,
     /// The request's method.
@@ -138,12 +140,16 @@ fn hex(digit: u8) -> Option<u8> {
 #[cfg(test)]
 pub(super) mod tests {
     use std::net::Ipv4Addr;
+    use std::sync::LazyLock;
 
     use super::*;
 
+    /// The function of every test request.
+    static HELLO: LazyLock<FunctionName> = LazyLock::new(|| "hello".parse().unwrap());
+
     pub(in crate::payload) fn head<'a>(method: &'a Method, headers: &'a HeaderMap) -> RequestHead<'a> {
         RequestHead {
-            function: "hello",
+            function: &HELLO,
             request_id: "0198c0de-0000-7000-8000-000000000001",
             method,
             path: "/",
