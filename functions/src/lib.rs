@@ -16,6 +16,7 @@
 
 pub mod boot_id;
 pub mod cpu;
+pub mod detect;
 pub mod digest;
 pub mod manifest;
 pub mod name;
