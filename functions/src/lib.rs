@@ -16,6 +16,7 @@
 //! blocks the calling thread, so an async caller goes through its blocking pool.
 
 pub mod boot_id;
+pub mod bundle;
 pub mod cpu;
 pub mod detect;
 pub mod digest;
