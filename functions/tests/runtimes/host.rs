@@ -23,6 +23,23 @@ use tempfile::TempDir;
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Set for a test program that is to be the resident.
+const SERVE_STDIN: &str = "FN_TEST_SERVE_STDIN";
+
+/// The other half of [`Instance::stdio_in_namespace`].
+pub(crate) fn serve_stdin() {
+    if std::env::var_os(SERVE_STDIN).is_none() {
+        return;
+    }
+    let resident = Resident {
+        lanes: vec![std::io::stdin().as_fd().try_clone_to_owned().unwrap()],
+        argv: vec!["./handler".to_owned()],
+        env: vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())],
+        cwd: std::env::current_dir().unwrap(),
+    };
+    std::process::exit(serve(resident));
+}
+
 /// One lane with its frames.
 pub(crate) struct Lane {
     socket: UnixStream,
@@ -181,7 +198,38 @@ impl Instance {
         Instance::stdio_files(&[("handler", script)], &["./handler"], lanes)
     }
 
-    /// The same with any files and command line. Files are executable.
+    /// The resident as it is in a sandbox: pid 2 of a pid namespace, with a program that is a shell script. It is this
+    /// test program, which begins anew as [`serve_stdin`] with the lane as its standard input.
+    pub(crate) fn stdio_in_namespace(script: &str) -> Instance {
+        let dir = directory(&[("handler", script)]);
+        let (lane, theirs) = UnixStream::pair().unwrap();
+        let (log, their_log) = std::io::pipe().unwrap();
+        // The shell stays as pid 1 because it has something to do after its child.
+        #[expect(clippy::disallowed_methods, reason = "the test plays the sandbox")]
+        let child = Command::new("/usr/bin/unshare")
+            .args([
+                "--user",
+                "--map-root-user",
+                "--pid",
+                "--fork",
+                "--mount-proc",
+                "--kill-child",
+                "/bin/sh",
+            ])
+            .args(["-c", "\"$@\"; exit $?", "sh"])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "stdio::serves_what_is_on_standard_input"])
+            .env(SERVE_STDIN, "1")
+            .current_dir(dir.path())
+            .stdin(OwnedFd::from(theirs))
+            .stdout(their_log.try_clone().unwrap())
+            .stderr(their_log)
+            .spawn()
+            .unwrap();
+        Instance::new(vec![lane], log.into(), Runs::Process(child), dir)
+    }
+
+    /// The stdio resident with any files and command line. Files are executable.
     pub(crate) fn stdio_files(files: &[(&str, &str)], argv: &[&str], lanes: usize) -> Instance {
         let dir = directory(files);
         let (ours, theirs): (Vec<_>, Vec<_>) = (0..lanes).map(|_| UnixStream::pair().unwrap()).unzip();

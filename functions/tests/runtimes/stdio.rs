@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use functions::wire::{HostFrame, InstanceFrame};
 
-use crate::host::{Instance, wait_until_gone};
+use crate::host::{Instance, serve_stdin, wait_until_gone};
 
 fn shell(script: &str) -> Instance {
     let mut instance = Instance::stdio(&format!("#!/bin/sh\n{script}\n"), 1);
@@ -232,4 +232,27 @@ fn output_of_a_stray_is_not_in_the_next_reply() {
         let reply = echo(&mut instance, b"");
         assert!(reply.starts_with(b"req-1\n"), "{reply:?}");
     }
+}
+
+/// Does nothing in an ordinary run: it is what [`Instance::stdio_in_namespace`] starts in a process of its own.
+#[test]
+fn serves_what_is_on_standard_input() {
+    serve_stdin();
+}
+
+#[test]
+fn in_its_own_pid_namespace_it_leaves_no_process_behind() {
+    // The numbers of all processes are printed before anything is started: pid 1, the resident, the program.
+    let mut instance = Instance::stdio_in_namespace(
+        "#!/bin/sh\nls -d /proc/[0-9]* | wc -l\nfor n in 1 2 3; do setsid sh -c 'trap \"\" TERM HUP; sleep 1000' & done\n",
+    );
+    instance.ready();
+    for _ in 0..5 {
+        instance.send_bytes(0, b"");
+        let reply = String::from_utf8(instance.answer(0).streamed().1).unwrap();
+        let processes: usize = reply.trim().parse().unwrap();
+        // sh, ls and wc of the program itself come on top of pid 1 and pid 2.
+        assert!(processes <= 5, "{processes} processes, where the last call left none");
+    }
+    assert_eq!(instance.close(), Some(0));
 }
