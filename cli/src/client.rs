@@ -198,7 +198,7 @@ impl AdminClient {
     pub(crate) async fn refusal(&self, response: Response) -> ClientError {
         let status = response.status();
         match response.bytes().await {
-            Ok(body) => ClientError::Api(ApiError::read(status, &body)),
+            Ok(body) => ClientError::Api(Box::new(ApiError::read(status, &body))),
             Err(cause) => ClientError::transport(&self.socket, cause),
         }
     }

@@ -36,7 +36,7 @@ pub(crate) enum ClientError {
     },
     /// The server answered with an error document.
     #[error(transparent)]
-    Api(ApiError),
+    Api(Box<ApiError>),
     /// The server answered with something that is no JSON.
     #[error("the server's answer is not JSON; is it a server of another version?")]
     NotJson {
@@ -143,6 +143,8 @@ pub(crate) struct ApiError {
     pub(crate) hint: Option<String>,
     /// A longer text: a traceback.
     pub(crate) details: Option<String>,
+    /// The request that it answers.
+    pub(crate) request_id: Option<String>,
 }
 
 impl ApiError {
@@ -160,6 +162,7 @@ impl ApiError {
                 message: format!("the server answered with status {status}"),
                 hint: None,
                 details: Some(String::from_utf8_lossy(body).trim().to_owned()).filter(|text| !text.is_empty()),
+                request_id: None,
             },
         }
     }
@@ -172,6 +175,7 @@ impl ApiError {
             message: text("message").unwrap_or_else(|| format!("the server answered with status {status}")),
             hint: text("hint"),
             details: details(&error["details"]),
+            request_id: text("request_id"),
         }
     }
 
@@ -179,32 +183,36 @@ impl ApiError {
     pub(crate) fn exit(&self) -> Exit {
         match (self.code.as_str(), self.status) {
             ("check_failed", _) => Exit::CheckFailed,
+            ("runtime_missing", _) => Exit::Failed,
+            ("bundle_too_many_files" | "bundle_too_many_bytes" | "bundle_archive_too_long", _) => Exit::Limit,
             (_, 404) => Exit::NotFound,
-            (_, 413 | 414 | 429 | 431 | 507) => Exit::Limit,
+            (_, 413 | 414 | 429 | 431) => Exit::Limit,
             (_, 400 | 405 | 409 | 415 | 422) => Exit::BadInput,
             _ => Exit::Failed,
         }
     }
 }
 
-/// The details as text. A handler's error `{errorMessage, errorType, stackTrace, output}` becomes a traceback and what
-/// the handler printed; anything else that is no text is shown as JSON.
+/// The details as text: of a failed check `{errorMessage, errorType, stackTrace, output}`, each of them optional, the
+/// traceback and what the handler printed.
 fn details(value: &Value) -> Option<String> {
     match value {
         Value::Null => None,
         Value::String(text) => Some(text.clone()),
-        Value::Object(fields) if fields.contains_key("errorMessage") => {
+        Value::Object(fields) => {
             let word = |key: &str| fields.get(key).and_then(Value::as_str).unwrap_or_default();
             let trace = fields.get("stackTrace").and_then(Value::as_array).into_iter().flatten();
             let mut lines: Vec<String> = trace
                 .filter_map(Value::as_str)
                 .map(|line| line.trim_end().to_owned())
                 .collect();
-            lines.push(format!("{}: {}", word("errorType"), word("errorMessage")));
-            if !word("output").trim().is_empty() {
-                lines.push(format!("\nIt printed:\n{}", word("output").trim_end()));
+            if fields.contains_key("errorMessage") {
+                lines.push(format!("{}: {}", word("errorType"), word("errorMessage")));
             }
-            Some(lines.join("\n"))
+            if !word("output").trim().is_empty() {
+                lines.push(format!("It printed:\n{}", word("output").trim_end()));
+            }
+            Some(lines.join("\n")).filter(|text| !text.is_empty())
         }
         other => serde_json::to_string_pretty(other).ok(),
     }

@@ -19,7 +19,7 @@ fn a_failed_check_shows_the_traceback_like_the_interpreter_does() {
     let body = br#"{"error":{"code":"check_failed","message":"the handler can't be loaded",
         "details":{"errorType":"SyntaxError","errorMessage":"invalid syntax","stackTrace":["  File \"handler.py\", line 1\n"],"output":"loading\n"}}}"#;
     let error = ApiError::read(StatusCode::UNPROCESSABLE_ENTITY, body);
-    let expected = "  File \"handler.py\", line 1\nSyntaxError: invalid syntax\n\nIt printed:\nloading";
+    let expected = "  File \"handler.py\", line 1\nSyntaxError: invalid syntax\nIt printed:\nloading";
     assert_eq!(error.details.as_deref(), Some(expected));
     assert_eq!(error.exit(), Exit::CheckFailed);
 }
@@ -37,11 +37,23 @@ fn statuses_fall_into_the_documented_exit_codes() {
     let exit = |status: u16| ApiError::read(StatusCode::from_u16(status).unwrap(), b"").exit();
     assert_eq!(exit(413), Exit::Limit);
     assert_eq!(exit(429), Exit::Limit);
-    assert_eq!(exit(507), Exit::Limit);
+    assert_eq!(exit(507), Exit::Failed);
     assert_eq!(exit(400), Exit::BadInput);
     assert_eq!(exit(422), Exit::BadInput);
     assert_eq!(exit(500), Exit::Failed);
     assert_eq!(exit(503), Exit::Failed);
+}
+
+#[test]
+fn a_code_that_says_more_than_its_status_decides() {
+    let exit = |code: &str| {
+        let body = format!(r#"{{"error":{{"code":"{code}","message":"m"}}}}"#);
+        ApiError::read(StatusCode::UNPROCESSABLE_ENTITY, body.as_bytes()).exit()
+    };
+    assert_eq!(exit("bundle_too_many_files"), Exit::Limit);
+    assert_eq!(exit("bundle_link_outside"), Exit::BadInput);
+    assert_eq!(exit("runtime_missing"), Exit::Failed);
+    assert_eq!(exit("manifest_invalid"), Exit::BadInput);
 }
 
 #[test]

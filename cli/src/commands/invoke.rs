@@ -1,14 +1,14 @@
 //! `fn invoke`: one call, its reply body on standard output as it comes.
 //!
-//! A reply that no instance gave (no such function, queue full) is the platform's own word: it is shown as an error,
-//! with the exit code that it means. A function's own reply is printed as it is, and a status of 400 or above makes the
-//! exit code 1.
+//! A refusal is the platform's own word (no such function, queue full, timeout): it is shown as an error, with the exit code
+//! that it means. A function's own reply is printed as it is, and a status of 400 or above makes the exit code 1.
 
 use std::io::IsTerminal;
 
+use functions::FunctionName;
 use reqwest::Method;
+use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Response, StatusCode};
 use serde_json::{Map, Value, json};
 
 use super::name;
@@ -20,8 +20,12 @@ use crate::render::{Format, Screen};
 
 mod data;
 
-/// The header that only a reply from an instance has.
+/// The header that a reply has once an instance was found.
 const INSTANCE: &str = "x-fn-instance";
+/// The header that every reply has.
+const REQUEST_ID: &str = "x-fn-request-id";
+/// No refusal is longer than this.
+const REFUSAL_MAX: u64 = 64 * 1024;
 
 /// A call that can't be made as it was typed.
 #[derive(Debug, thiserror::Error)]
@@ -51,15 +55,22 @@ impl Explain for CallError {
 pub(crate) async fn run(args: InvokeArgs, client: &AdminClient, screen: Screen) -> Result<Exit, Failure> {
     let name = name::typed(&args.name)?;
     let verbose = args.verbose;
-    let response = client.invoke(name.as_str(), call(args).await?).await?;
-    let status = response.status();
+    let mut response = client.invoke(name.as_str(), call(args).await?).await?;
     if verbose {
         eprint!("{}", head(&response));
     }
-    let exit = if status.as_u16() >= 400 { Exit::Failed } else { Exit::Ok };
+    let start = match refusal(client, &mut response).await? {
+        Looked::Refused(error) => return Err(refused(&name, *error)),
+        Looked::Reply(start) => start,
+    };
+    let exit = if response.status().as_u16() >= 400 {
+        Exit::Failed
+    } else {
+        Exit::Ok
+    };
     match screen.format {
-        Format::Json => document(client, response, screen).await?,
-        Format::Text => stream(client, response, screen).await?,
+        Format::Json => document(client, response, start, screen).await?,
+        Format::Text => stream(client, response, start, screen).await?,
     }
     Ok(exit)
 }
@@ -95,35 +106,26 @@ async fn call(args: InvokeArgs) -> Result<Call, Failure> {
 }
 
 /// Prints the body piece by piece.
-async fn stream(client: &AdminClient, mut response: Response, screen: Screen) -> Result<(), Failure> {
-    if let Some(refusal) = refusal(&response) {
-        return Err(refused(client, response, refusal).await);
-    }
-    let mut ends_in_newline = true;
+async fn stream(client: &AdminClient, mut response: Response, start: Vec<u8>, screen: Screen) -> Result<(), Failure> {
+    let mut last = start.last().copied();
+    screen.raw(&start)?;
     while let Some(piece) = client.piece(&mut response).await? {
         screen.raw(piece.as_ref())?;
-        if let Some(last) = piece.as_ref().last() {
-            ends_in_newline = *last == b'\n';
-        }
+        last = piece.as_ref().last().copied().or(last);
     }
     // On a terminal the prompt would follow on the same line; a pipe gets the body and nothing else.
-    if !ends_in_newline && std::io::stdout().is_terminal() {
+    if last.is_some_and(|byte| byte != b'\n') && std::io::stdout().is_terminal() {
         screen.raw(b"\n")?;
     }
     Ok(())
 }
 
 /// Prints `{"status","headers","body"}`; a body of JSON stands there as JSON, any other as text.
-async fn document(client: &AdminClient, mut response: Response, screen: Screen) -> Result<(), Failure> {
-    if let Some(refusal) = refusal(&response) {
-        return Err(refused(client, response, refusal).await);
-    }
+async fn document(client: &AdminClient, mut response: Response, start: Vec<u8>, screen: Screen) -> Result<(), Failure> {
+    let mut body = start;
+    rest(client, &mut response, &mut body).await?;
     let status = response.status().as_u16();
     let headers = header_map(response.headers());
-    let mut body = Vec::new();
-    while let Some(piece) = client.piece(&mut response).await? {
-        body.extend_from_slice(piece.as_ref());
-    }
     let body = serde_json::from_slice(&body).unwrap_or_else(|_| json!(String::from_utf8_lossy(&body)));
     screen.answer(
         &json!({ "status": status, "headers": headers, "body": body }),
@@ -131,23 +133,57 @@ async fn document(client: &AdminClient, mut response: Response, screen: Screen) 
     )
 }
 
-/// The status of a reply that the platform gave and no instance.
-fn refusal(response: &Response) -> Option<StatusCode> {
-    let status = response.status();
-    (status.as_u16() >= 400 && !response.headers().contains_key(INSTANCE)).then_some(status)
+/// Reads a body to its end.
+async fn rest(client: &AdminClient, response: &mut Response, body: &mut Vec<u8>) -> Result<(), ClientError> {
+    while let Some(piece) = client.piece(response).await? {
+        body.extend_from_slice(piece.as_ref());
+    }
+    Ok(())
 }
 
-/// The failure that such a reply means. An error without a status of its own in the table of exit codes is a failed
-/// invocation.
-async fn refused(client: &AdminClient, response: Response, status: StatusCode) -> Failure {
-    match client.refusal(response).await {
-        ClientError::Api(error) => ApiError {
-            status: status.as_u16(),
-            ..error
-        }
-        .into(),
-        other => other.into(),
+/// Whose word a reply is.
+enum Looked {
+    /// The platform's: a refusal.
+    Refused(Box<ApiError>),
+    /// The function's, with as much of its body as was read to find out.
+    Reply(Vec<u8>),
+}
+
+/// Finds out whether a reply is a refusal of the platform: no instance was found, or the error document names the
+/// request itself. The body is read for that only when it can be one.
+async fn refusal(client: &AdminClient, response: &mut Response) -> Result<Looked, ClientError> {
+    let status = response.status();
+    let text = |name: &str| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let without_instance = text(INSTANCE).is_none();
+    let request_id = text(REQUEST_ID);
+    let short_json = text("content-type").is_some_and(|kind| kind.starts_with("application/json"))
+        && response.content_length().is_some_and(|length| length <= REFUSAL_MAX);
+    if status.as_u16() < 400 || !(without_instance || short_json) {
+        return Ok(Looked::Reply(Vec::new()));
     }
+    let mut body = Vec::new();
+    rest(client, response, &mut body).await?;
+    let error = ApiError::read(status, &body);
+    let ours = without_instance || (error.request_id.is_some() && error.request_id == request_id);
+    Ok(if ours {
+        Looked::Refused(Box::new(error))
+    } else {
+        Looked::Reply(body)
+    })
+}
+
+/// The failure that a refusal means. When the function's own code failed, its log says more.
+fn refused(name: &FunctionName, mut error: ApiError) -> Failure {
+    if let (None, 500.., Some(request)) = (&error.hint, error.status, &error.request_id) {
+        error.hint = Some(format!("See what it printed: fn logs {name} --request {request}"));
+    }
+    error.into()
 }
 
 impl Explain for ApiError {

@@ -236,12 +236,28 @@ fn an_error_of_the_platform_is_no_reply_of_the_function() {
     let ended = world.run("invoke hello");
     ended.says(7, &["error: 100 calls are waiting already"]);
     assert_eq!(ended.out, "");
-    world.on(
+    // An instance was found and did not answer: the document names the request, so it is no reply of the function.
+    let headers = vec![
+        ("content-type", "application/json"),
+        ("x-fn-instance", "b1"),
+        ("x-fn-request-id", "r1"),
+    ];
+    let timeout = error("timeout", "no answer within 30s").to_string();
+    world.reply(
         "GET /v1/functions/hello/invoke/",
-        504,
-        &error("timeout", "no answer within 30s"),
+        (504, headers.clone(), timeout.clone()),
     );
-    world.run("invoke hello").says(1, &["no answer within 30s"]);
+    world
+        .run("invoke hello")
+        .says(1, &["error: no answer within 30s", "fn logs hello --request r1"]);
+    assert_eq!(
+        world.run("invoke hello --json").says(1, &[]).json()["error"]["code"],
+        "timeout"
+    );
+    // A function that answers with such a document of its own is left alone.
+    let forged = timeout.replace("r1", "r2");
+    world.reply("GET /v1/functions/hello/invoke/", (504, headers, forged.clone()));
+    assert_eq!(world.run("invoke hello").says(1, &[]).out, forged);
 }
 
 #[test]
