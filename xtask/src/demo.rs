@@ -50,8 +50,9 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     shown::step("build");
     let programs = build(workspace)?;
     shown::step("serve");
+    let before = leftovers::groups();
     let mut server = Server::start(&programs)?;
-    let watch = leftovers::Watch::begin(server.pid())?;
+    let watch = leftovers::Watch::begin(server.pid(), before)?;
     if let Err(error) = show(workspace, &server, &programs, &watch) {
         eprintln!("\nthe end of the server's log:\n{}", server.log_end());
         return Err(error);
@@ -184,8 +185,8 @@ fn expect(example: &Example, reply: &Reply) -> Result<()> {
         reply.text()
     );
     ensure!(
-        reply.text().contains(example.answers),
-        "{}: expected a body with `{}`, seen: {}",
+        reply.says(example.answers),
+        "{}: expected a reply with `{}`, seen: {}",
         example.name,
         example.answers,
         reply.text()

@@ -18,10 +18,16 @@ pub(super) struct Reply {
     pub(super) timing: String,
     /// From before the connect to the last byte, by curl's clock, in milliseconds.
     pub(super) millis: f64,
+    head: String,
     body: Vec<u8>,
 }
 
 impl Reply {
+    /// Whether a text stands anywhere in it, headers included.
+    pub(super) fn says(&self, text: &str) -> bool {
+        self.head.contains(text) || String::from_utf8_lossy(&self.body).contains(text)
+    }
+
     /// The body as text, cut where it is long.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).trim().chars().take(2000).collect()
@@ -57,6 +63,7 @@ pub(super) fn curl(scratch: &Path, args: &[&str]) -> Result<Reply> {
         start: header(&head, "x-fn-start"),
         instance: header(&head, "x-fn-instance"),
         timing: header(&head, "server-timing"),
+        head,
         // curl creates no file for a reply without a body.
         body: std::fs::read(&body).unwrap_or_default(),
     })

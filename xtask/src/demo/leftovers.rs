@@ -1,15 +1,16 @@
 //! What a server must not leave behind: processes and cgroups.
 //!
 //! While the server lives, `look` writes down every process below it by pid and start time, which together name a process for ever.
-//! After its end none of them may exist. A cgroup that came into being after the start must be gone, and one that the start itself
-//! made (root prepares a subtree, which only root can remove) must hold no process.
+//! After its end none of them may exist, and no cgroup that was made for a function. The subtree that the server's start makes in
+//! each hierarchy can be removed by whoever may write above it only, which after a start as root is us: so we do, and fail when
+//! something still stands in it.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use super::poll;
 
@@ -24,16 +25,24 @@ type Process = (i32, u64);
 pub(super) struct Watch {
     server: i32,
     seen: RefCell<BTreeSet<Process>>,
-    groups_at_start: BTreeSet<PathBuf>,
+    /// Groups that are none of the server's.
+    before: BTreeSet<PathBuf>,
+    /// Groups of the server itself, made by its start.
+    subtree: BTreeSet<PathBuf>,
 }
 
 impl Watch {
-    /// Begins once the server is ready and before anything is deployed.
-    pub(super) fn begin(server: i32) -> Result<Self> {
+    /// Begins once the server is ready and before anything is deployed. `before` are the groups from before its start.
+    pub(super) fn begin(server: i32, before: BTreeSet<PathBuf>) -> Result<Self> {
+        let subtree = groups()
+            .into_iter()
+            .filter(|group| !before.contains(group) && is_its_own(group))
+            .collect();
         let watch = Self {
             server,
             seen: RefCell::default(),
-            groups_at_start: groups(Path::new(CGROUPS)),
+            before,
+            subtree,
         };
         watch.look()?;
         Ok(watch)
@@ -78,6 +87,11 @@ impl Watch {
                 left.1
             );
         }
+        // The longest path first, so that a group goes before the one it stands in.
+        for group in self.subtree.iter().rev().filter(|group| group.exists()) {
+            std::fs::remove_dir(group)
+                .with_context(|| format!("expected the server's own cgroup to be empty: {}", group.display()))?;
+        }
         Ok(())
     }
 
@@ -91,20 +105,21 @@ impl Watch {
     }
 
     fn groups_left(&self) -> Vec<PathBuf> {
-        let seen: BTreeSet<i32> = self.seen.borrow().iter().map(|(pid, _)| *pid).collect();
-        groups(Path::new(CGROUPS))
+        groups()
             .into_iter()
-            .filter(|group| !self.groups_at_start.contains(group) || holds_one_of(group, &seen))
-            .filter(|group| group.exists())
+            .filter(|group| !self.before.contains(group) && !self.subtree.contains(group))
             .collect()
     }
 }
 
-fn holds_one_of(group: &Path, pids: &BTreeSet<i32>) -> bool {
-    let members = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
-    members
-        .lines()
-        .any(|pid| pid.parse().is_ok_and(|pid| pids.contains(&pid)))
+/// Whether a new group is the server's own and none of a function: what a start makes is named `fn-...`, with `supervisor` in it.
+fn is_its_own(group: &Path) -> bool {
+    let name = |path: Option<&Path>| {
+        path.and_then(Path::file_name)
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let own = |name: Option<String>| name.is_some_and(|name| name.starts_with("fn-"));
+    own(name(Some(group))) || (name(Some(group)).is_some_and(|name| name == "supervisor") && own(name(group.parent())))
 }
 
 /// Every process as pid, parent and start time.
@@ -139,10 +154,10 @@ fn parse(stat: &str) -> Option<(i32, i32, u64)> {
 /// How the groups of systemd's units end. Those come and go with the machine's own life, and systemd removes them.
 const UNITS: &[&str] = &["service", "scope", "slice", "socket", "mount", "swap"];
 
-/// Every cgroup directory below `dir` that is no unit of systemd, as far as we may look.
-fn groups(dir: &Path) -> BTreeSet<PathBuf> {
+/// Every cgroup directory that is no unit of systemd, as far as we may look.
+pub(super) fn groups() -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
-    let mut waiting = vec![dir.to_path_buf()];
+    let mut waiting = vec![PathBuf::from(CGROUPS)];
     while let Some(dir) = waiting.pop() {
         let Ok(entries) = std::fs::read_dir(&dir) else { continue };
         for entry in entries.flatten() {
@@ -172,6 +187,14 @@ mod tests {
     }
 
     #[test]
+    fn only_what_a_start_makes_is_the_servers_own() {
+        assert!(is_its_own(Path::new("/sys/fs/cgroup/memory/fn-1a2b")));
+        assert!(is_its_own(Path::new("/sys/fs/cgroup/unified/fn-1a2b/supervisor")));
+        assert!(!is_its_own(Path::new("/sys/fs/cgroup/memory/fn-1a2b/hello-1")));
+        assert!(!is_its_own(Path::new("/sys/fs/cgroup/memory/other/supervisor")));
+    }
+
+    #[test]
     fn a_zombie_is_gone() {
         let fields = "Z 7 ".to_owned() + &"0 ".repeat(17) + "12345 0 0";
         assert_eq!(parse(&format!("42 (a) {fields}")), None);
@@ -180,7 +203,7 @@ mod tests {
     #[test]
     fn we_are_seen_ourselves() {
         let me = i32::try_from(std::process::id()).unwrap();
-        let watch = Watch::begin(me).unwrap();
+        let watch = Watch::begin(me, BTreeSet::new()).unwrap();
         assert!(watch.processes_left().unwrap().contains(&me));
     }
 }

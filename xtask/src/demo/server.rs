@@ -11,7 +11,7 @@ use nix::unistd::{Uid, User, chown};
 
 use super::Programs;
 use super::call::{self, Reply};
-use super::examples::Example;
+use super::examples::{self, Example, IMAGE};
 use super::poll;
 use crate::program::{Program, Running};
 use crate::test::install;
@@ -54,6 +54,7 @@ impl Place {
         ] {
             install(from, &place.path("bin").join(name))?;
         }
+        std::fs::write(place.image(), examples::image())?;
         if Uid::effective().is_root() {
             let user = User::from_name(USER)?.with_context(|| format!("there is no user {USER}"))?;
             for name in ["state", "run"] {
@@ -73,6 +74,10 @@ impl Place {
 
     fn log(&self) -> PathBuf {
         self.path("scratch").join("log")
+    }
+
+    fn image(&self) -> PathBuf {
+        self.path("scratch").join("image.bmp")
     }
 
     fn log_end(&self) -> String {
@@ -155,7 +160,12 @@ impl Server {
     /// Calls a function as its example says, and shows it.
     pub(super) fn call(&self, example: &Example) -> Result<Reply> {
         let url = format!("{}/function/{}{}", self.url, example.name, example.path);
-        let mut args = example.curl.to_vec();
+        let image = format!("@{}", self.place.image().display());
+        let mut args: Vec<_> = example
+            .curl
+            .iter()
+            .map(|arg| if *arg == IMAGE { image.as_str() } else { *arg })
+            .collect();
         args.push(&url);
         let reply = call::curl(&self.place.path("scratch"), &args)?;
         println!(
