@@ -81,10 +81,11 @@ fn proc(pid: i32, name: &str) -> PathBuf {
 /// Every process with its parent. A zombie counts as gone: it runs nothing.
 fn all() -> Vec<(Process, i32)> {
     let entries = std::fs::read_dir("/proc").expect("/proc can be listed");
-    // A process may end between the listing and the reading; it is not there then.
-    entries
+    let pids = entries
         .flatten()
-        .filter_map(|entry| parse(&std::fs::read_to_string(entry.path().join("stat")).ok()?))
+        .filter(|entry| entry.file_name().to_string_lossy().parse::<i32>().is_ok());
+    // A process may end between the listing and the reading; it is not there then.
+    pids.filter_map(|entry| parse(&std::fs::read_to_string(entry.path().join("stat")).ok()?))
         .collect()
 }
 

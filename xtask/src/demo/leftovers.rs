@@ -126,8 +126,12 @@ fn is_its_own(group: &Path) -> bool {
 fn processes() -> Result<Vec<(i32, i32, u64)>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir("/proc")? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().parse::<i32>().is_err() {
+            continue;
+        }
         // A process may end between the listing and the reading; it is not there then.
-        if let Ok(stat) = std::fs::read_to_string(entry?.path().join("stat"))
+        if let Ok(stat) = std::fs::read_to_string(entry.path().join("stat"))
             && let Some(process) = parse(&stat)
         {
             all.push(process);
