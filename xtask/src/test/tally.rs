@@ -1,5 +1,8 @@
 //! Counts what a program of tests prints, in the format of Rust's own test harness.
 
+/// How the reason begins of what is no test of its own: a process that another test starts, from the same program.
+const CHILD: &str = "a child of ";
+
 /// The sum over any number of programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
@@ -21,8 +24,10 @@ impl Tally {
             if outcome == "FAILED" {
                 self.failures.push(name.to_owned());
             } else if let Some(reason) = outcome.strip_prefix("ignored") {
-                self.ignored
-                    .push((name.to_owned(), reason.trim_start_matches([',', ' ']).to_owned()));
+                let reason = reason.trim_start_matches([',', ' ']);
+                if !reason.starts_with(CHILD) {
+                    self.ignored.push((name.to_owned(), reason.to_owned()));
+                }
             }
         }
     }
@@ -63,6 +68,7 @@ mod tests {
             "test wire::b ... FAILED",
             "test src/lib.rs - f (line 3) ... ignored",
             "test wire::c ... ignored, needs a printer",
+            "test wire::d ... ignored, a child of the test below",
             "test result: FAILED. 12 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.00s",
             "test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ] {
