@@ -1,1 +1,9 @@
-//! .
+//! The whole system, from outside: through the `fn` command, HTTP, and what the host shows.
+
+mod bad_input;
+mod dashboards;
+mod inside;
+mod lifecycle;
+mod limits;
+mod load;
+mod main_job;

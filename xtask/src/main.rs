@@ -1,2 +1,17 @@
-//! .
-fn main() {}
+//! `cargo xtask`: the developer's tool. `args` says what was typed; every command is one module with a `run` of its own.
+//!
+//! The tool uses none of the workspace's crates. It speaks to the product as everybody does: through the `fn` binary and HTTP.
+
+mod args;
+mod demo;
+mod dependencies;
+mod layers;
+mod lint;
+mod program;
+mod requirements;
+mod test;
+mod workspace;
+
+fn main() -> std::process::ExitCode {
+    args::run()
+}

@@ -1,0 +1,60 @@
+//! What was typed after `cargo xtask`, and which command answers it.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+use crate::{demo, layers, lint, test};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The developer's tool of this workspace")]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Build everything, start a server, deploy the examples, call each cold and warm, and check all of it
+    Demo,
+    /// Run every check and every test: lint, unit tests, then the end-to-end tests
+    Test {
+        /// Run only the tests whose name contains this text; the lint is left out then
+        filter: Option<String>,
+    },
+    /// Check that every crate uses only crates to its right, and that unsafe code stays in its one place
+    Layers,
+    /// Check formatting, clippy, the layers and the list of dependencies
+    Lint,
+}
+
+/// Runs the command that was typed. 0: everything held. 1: something did not, and the last lines say what.
+pub(crate) fn run() -> ExitCode {
+    let args = Args::parse();
+    let done = Workspace::find().and_then(|workspace| match args.command {
+        Command::Demo => demo::run(&workspace),
+        Command::Test { filter } => test::run(&workspace, filter.as_deref()),
+        Command::Layers => layers::run(&workspace),
+        Command::Lint => lint::run(&workspace),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Args::command().debug_assert();
+    }
+}
