@@ -28,14 +28,13 @@ pub struct Line {
 impl Line {
     /// The line as JSON, without a line end. The encoding escapes control characters, so a function can't forge a second line.
     pub fn json(&self) -> String {
-        if self.text.len() <= LONGEST {
-            return serde_json::to_string(self).expect("strings and numbers always serialise");
-        }
-        let mut end = LONGEST;
-        while !self.text.is_char_boundary(end) {
-            end -= 1;
-        }
-        let text = format!("{} [{} bytes cut off]", &self.text[..end], self.text.len() - end);
-        Self { text, ..self.clone() }.json()
+        let written = if self.text.len() <= LONGEST {
+            serde_json::to_string(self)
+        } else {
+            let kept = self.text.floor_char_boundary(LONGEST);
+            let text = format!("{} [{} bytes cut off]", &self.text[..kept], self.text.len() - kept);
+            serde_json::to_string(&Self { text, ..self.clone() })
+        };
+        written.expect("strings and numbers always serialise")
     }
 }

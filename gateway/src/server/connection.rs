@@ -9,7 +9,6 @@ mod watch;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
-use std::pin::Pin;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -64,12 +63,15 @@ where
     let mut io = connection.into_parts().io.into_inner();
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
-        if error.is_timeout() && io.mid_head() {
-            let text = "the request's head did not arrive in time";
-            let _ = io.write_all(&bare_reply(http::StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout, text)).await;
+        if error.is_timeout() {
+            io.refuse_late_head();
         } else if !error.is_parse() {
             return;
         }
+    }
+    if draining && io.is_idle() {
+        // The peer may keep its idle end open for ever; it has nothing to lose.
+        return;
     }
     tokio::select! {
         () = linger(io) => {}

@@ -73,9 +73,18 @@ impl<I> Watched<I> {
         (Self { io, watch: watch.clone(), scan: HeadScan::default(), refusal: Refusal::default() }, watch)
     }
 
-    /// Whether a head has begun and not ended.
-    pub(super) fn mid_head(&self) -> bool {
-        self.watch.is(WAITING) && self.scan.begun && !self.scan.done && !self.refusal.made
+    /// Whether nothing of a next request has come.
+    pub(super) fn is_idle(&self) -> bool {
+        self.watch.is(WAITING) && !self.scan.begun && self.scan.length == 0
+    }
+
+    /// Says that a head took too long, if one has begun. Written by the next flush or shutdown.
+    pub(super) fn refuse_late_head(&mut self) {
+        if self.watch.is(WAITING) && !self.is_idle() && !self.scan.done && !self.refusal.made {
+            self.refusal.made = true;
+            let text = "the request's head did not arrive in time";
+            self.refusal.bytes = bare_reply(StatusCode::REQUEST_TIMEOUT, Code::RequestTimeout, text);
+        }
     }
 
     /// Takes note of hyper's own reply, and says that it was written.
@@ -230,7 +239,6 @@ impl HeadScan {
                 return Framing::Ambiguous;
             }
         }
-        self.begun |= self.length > 0;
         Framing::Clear
     }
 }
