@@ -13,7 +13,9 @@
 //! blocks the calling thread, so an async caller goes through its blocking pool.
 
 pub mod boot_id;
+pub mod bundle;
 pub mod cpu;
+pub mod detect;
 pub mod digest;
 pub mod manifest;
 pub mod name;
