@@ -8,6 +8,8 @@
 //! | [`bundle`] | code as one deterministic archive, and the safe way back |
 //! | [`revision`] | one immutable deploy |
 //! | [`store`] | where bundles and revisions live on disk |
+//! | [`payload`] | a request as a function sees it, and its answer as an HTTP reply |
+//! | [`wire`] | the frames between the host and an instance |
 //!
 //! This crate is a leaf: it knows no sandbox, no HTTP server and no async runtime. What blocks here
 //! blocks the calling thread, so an async caller goes through its blocking pool.
@@ -19,6 +21,7 @@ pub mod detect;
 pub mod digest;
 pub mod manifest;
 pub mod name;
+pub mod payload;
 pub mod revision;
 pub mod size;
 pub mod span;
