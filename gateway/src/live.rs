@@ -14,8 +14,8 @@ pub struct Live(DashMap<FunctionName, Arc<Revision>>);
 
 impl Live {
     /// A table of these revisions.
-    pub fn new(revisions: impl IntoIterator<Item = Revision>) -> Self {
-        Self(revisions.into_iter().map(|revision| (revision.name.clone(), Arc::new(revision))).collect())
+    pub fn new(revisions: impl IntoIterator<Item = Arc<Revision>>) -> Self {
+        Self(revisions.into_iter().map(|revision| (revision.name.clone(), revision)).collect())
     }
 
     /// The live revision of a function.

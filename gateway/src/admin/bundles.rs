@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use bytes::{Buf, Bytes};
 use ::functions::Digest;
+use ::functions::bundle::BundleError;
 use ::functions::store::StoreError;
 use http::StatusCode;
 use http_body_util::BodyExt;
@@ -25,9 +26,9 @@ pub(crate) struct Bundle {
     /// SHA-256 of the archive, in hexadecimal: the name under which it is deployed.
     #[schema(value_type = String)]
     digest: Digest,
-    /// Bytes of its files.
+    /// Bytes of the archive.
     bytes: u64,
-    /// How many files it has.
+    /// Files and links in it.
     files: u64,
 }
 
@@ -65,12 +66,12 @@ pub(super) async fn add(State(gateway): State<Arc<Gateway>>, body: Body) -> Resu
 
 /// A store error as a problem.
 pub(super) fn refused(error: &StoreError) -> Problem {
-    let status = if error.is_disk_full() {
-        StatusCode::INSUFFICIENT_STORAGE
-    } else if error.is_callers_fault() {
-        StatusCode::UNPROCESSABLE_ENTITY
-    } else {
-        StatusCode::INTERNAL_SERVER_ERROR
+    let status = match error {
+        StoreError::DiskFull { .. } => StatusCode::INSUFFICIENT_STORAGE,
+        StoreError::Bundle(BundleError::Receive { .. }) => StatusCode::BAD_REQUEST,
+        StoreError::Bundle(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        StoreError::NoBundle { .. } | StoreError::NoFunction { .. } => StatusCode::NOT_FOUND,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Problem::new(status, error.code(), crate::exchange::chain(error)).hint(error.hint())
 }

@@ -156,7 +156,7 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<S
             url: gateway.url(&name),
             live: live.number.get(),
             revisions: revisions.iter().map(|revision| revision.number.get()).collect(),
-            bundle: live.bundle.clone(),
+            bundle: live.bundle,
             created: live.created,
             settings: live.settings.clone(),
             instances,
@@ -168,7 +168,7 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<S
     shown.await?.map(Json)
 }
 
-/// Removes a function with its revisions and its log. Calls in flight end; its instances go.
+/// Removes a function with its revisions and its log. Its instances are ended, also busy ones.
 #[utoipa::path(
     delete, path = "/v1/functions/{name}", tag = "functions",
     params(("name" = String, Path, description = "The function")),
@@ -181,10 +181,19 @@ pub(super) async fn remove(State(gateway): State<Arc<Gateway>>, Path(name): Path
         let _order = gateway.changes.lock().await;
         // It may have gone while this waited.
         known(&gateway, &name)?;
-        let (store, removing) = (gateway.store.clone(), name.clone());
-        blocking(move || store.remove(&removing)).await?.map_err(|error| super::bundles::refused(&error))?;
+        // First nobody finds it, then nothing runs of it, then its files go.
         gateway.live.remove(&name);
         gateway.pool.retire(&name, None);
+        gateway.pool.evict(&name, EvictScope::All).await;
+        let (store, removing) = (gateway.store.clone(), name.clone());
+        let removed = blocking(move || store.remove(&removing)).await?;
+        if let Err(error) = removed {
+            // Still in the store, so it is still a function.
+            if let Some(revision) = gateway.store.live(&name) {
+                gateway.live.set(revision);
+            }
+            return Err(super::bundles::refused(&error));
+        }
         gateway.telemetry.forget(&name);
         if let Err(error) = gateway.logs.remove(name.clone()).await {
             tracing::warn!(%error, function = %name, "the log of a removed function is left");

@@ -113,7 +113,7 @@ async fn stdio(
 fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
     let path = head.uri.path().get(call.path_from..).filter(|path| !path.is_empty()).unwrap_or("/");
     RequestHead {
-        function: call.name.as_str(),
+        function: &call.name,
         request_id: id,
         method: &head.method,
         path,

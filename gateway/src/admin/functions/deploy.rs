@@ -11,9 +11,9 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use ::functions::runtimes::launch;
+use ::functions::store::StoreError;
 use ::functions::{Digest, FunctionName, Manifest, Revision, RevisionNumber, Settings};
 use http::StatusCode;
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -74,7 +74,7 @@ pub(crate) struct Deployed {
     responses(
         (status = 200, body = Deployed),
         (status = 400, description = "The document can't be read, or the name can't be a function's", body = ErrorDocument),
-        (status = 404, description = "The store has no such bundle (`bundle_not_found`)", body = ErrorDocument),
+        (status = 404, description = "The store has no such bundle (`no_bundle`)", body = ErrorDocument),
         (status = 422, description = "The settings are refused, nothing runnable is in the bundle, the host lacks the runtime, \
             or the check failed (`check_failed`, with the traceback in `details`)", body = ErrorDocument),
     ),
@@ -86,25 +86,18 @@ pub(crate) async fn deploy(
 ) -> Result<Json<Deployed>, Problem> {
     let name = named(&name)?;
     let DeployRequest { bundle, manifest, check } = read(body).await?;
-    let settings = {
-        let (gateway, name, bundle) = (gateway.clone(), name.clone(), bundle.clone());
-        blocking(move || settle(&gateway, &name, &bundle, manifest)).await??
+    let draft = {
+        let (gateway, name) = (gateway.clone(), name.clone());
+        blocking(move || draft(&gateway, &name, bundle, manifest)).await??
     };
-    // The number that the revision will have if nobody deploys meanwhile; the store decides.
-    let number = match gateway.live.get(&name) {
-        Some(live) => RevisionNumber::new(live.number.get() + 1).unwrap_or(RevisionNumber::FIRST),
-        None => RevisionNumber::FIRST,
-    };
-    let candidate = Revision { name: name.clone(), number, bundle: bundle.clone(), settings: settings.clone(), created: Timestamp::now() };
-    launch(&candidate, &gateway.runtimes)
-        .map_err(|error| unprocessable("runtime_missing", chain(&error)).hint(error.hint()))?;
+    launch(&draft, &gateway.runtimes).map_err(|error| unprocessable("runtime_missing", chain(&error)).hint(error.hint()))?;
     let check = match check {
-        true => Some(gateway.pool.check(&candidate).await.map_err(|error| failed(&error))?),
+        true => Some(gateway.pool.check(&draft).await.map_err(|error| failed(&error))?),
         false => None,
     };
     let number = whole({
         let (gateway, name) = (gateway.clone(), name.clone());
-        async move { commit(&gateway, name, bundle, settings).await }
+        async move { commit(&gateway, name, bundle, draft.settings).await }
     })
     .await?;
     Ok(Json(Deployed { revision: number.get(), url: gateway.url(&name), name, check }))
@@ -115,30 +108,32 @@ async fn read(body: Body) -> Result<DeployRequest, Problem> {
     serde_json::from_slice(&bytes).map_err(|error| Problem::of(Code::BadRequest, format!("the document can't be read: {error}")))
 }
 
-/// Every setting, from what was typed and what the bundle holds.
-fn settle(gateway: &Gateway, name: &FunctionName, bundle: &Digest, manifest: Value) -> Result<Settings, Problem> {
-    if !gateway.store.has_bundle(bundle) {
-        let text = format!("the store has no bundle {bundle}");
-        return Err(Problem::new(StatusCode::NOT_FOUND, "bundle_not_found", text).hint("Send it first: POST /v1/bundles"));
+/// The revision that this deploy will make, with every setting decided by what was typed and what the bundle holds.
+fn draft(gateway: &Gateway, name: &FunctionName, bundle: Digest, manifest: Value) -> Result<Revision, Problem> {
+    // Not `has_bundle`, which promises the bundle to one more deploy than there will be.
+    let layer = gateway.store.layer(&bundle);
+    if !layer.is_dir() {
+        return Err(refused(&StoreError::NoBundle { digest: bundle }));
     }
     let manifest: Manifest = match manifest {
         Value::Null => Manifest::default(),
         typed => serde_json::from_value(typed).map_err(|error| unprocessable("manifest_invalid", error.to_string()))?,
     };
     let detected = manifest
-        .detect(&gateway.store.layer(bundle))
+        .detect(&layer)
         .map_err(|error| unprocessable("nothing_to_run", chain(&error)).hint(error.hint()))?;
-    manifest
+    let settings = manifest
         .resolve(name, &detected)
-        .map_err(|error| unprocessable("manifest_invalid", chain(&error)).hint(error.hint()))
+        .map_err(|error| unprocessable("manifest_invalid", chain(&error)).hint(error.hint()))?;
+    gateway.store.draft(name, bundle, settings).map_err(|error| refused(&error))
 }
 
 /// Makes the revision durable, then live, then known to the pool. Never interrupted.
 async fn commit(gateway: &Gateway, name: FunctionName, bundle: Digest, settings: Settings) -> Result<RevisionNumber, Problem> {
     let _order = gateway.changes.lock().await;
     let store = gateway.store.clone();
-    let deployed = blocking(move || store.deploy(&name, &bundle, settings)).await?;
-    let revision = Arc::new(deployed.map_err(|error| refused(&error))?);
+    let deployed = blocking(move || store.deploy(&name, bundle, settings)).await?;
+    let revision = deployed.map_err(|error| refused(&error))?;
     gateway.live.set(revision.clone());
     gateway.pool.provision(&revision);
     Ok(revision.number)
