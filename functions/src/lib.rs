@@ -1,1 +1,32 @@
-//! .
+//! What a function is, from the directory somebody wrote to the revision that runs.
+//!
+//! | module | answers |
+//! |---|---|
+//! | [`name`], [`digest`], [`boot_id`], [`size`], [`span`], [`cpu`] | the newtypes that cannot hold a bad value |
+//! | [`manifest`] | what `fn.toml` may say, its defaults and its bounds |
+//! | [`detect`] | which runtime and handler a directory holds |
+//! | [`bundle`] | code as one deterministic archive, and the safe way back |
+//! | [`revision`] | one immutable deploy |
+//! | [`store`] | where bundles and revisions live on disk |
+//!
+//! This crate is a leaf: it knows no sandbox, no HTTP server and no async runtime. What blocks here
+//! blocks the calling thread, so an async caller goes through its blocking pool.
+
+pub mod boot_id;
+pub mod cpu;
+pub mod digest;
+pub mod manifest;
+pub mod name;
+pub mod revision;
+pub mod size;
+pub mod span;
+
+pub use boot_id::BootId;
+pub use cpu::Cpu;
+pub use digest::Digest;
+pub use manifest::{BuildMode, Keep, RootfsMode, Runtime, Scale};
+pub use manifest::{Manifest, Settings};
+pub use name::FunctionName;
+pub use revision::{Revision, RevisionNumber};
+pub use size::ByteSize;
+pub use span::Span;

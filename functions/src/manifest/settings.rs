@@ -1,0 +1,211 @@
+//! What a function runs with: every key decided, every bound checked.
+//!
+//! A [`Settings`] made by [`Manifest::resolve`](super::Manifest::resolve) is valid. One read back from
+//! the store was valid when it was written, so it is not checked again.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::suggest::{did_you_mean, nearest};
+use crate::{ByteSize, Cpu, Span};
+
+/// The resolved settings of one revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settings {
+    /// Which program runs the handler.
+    pub runtime: Runtime,
+    /// `python` and `node`: `<file without its ending>.<function>`, such as `handler.handler`.
+    /// `stdio`: the path of an executable inside the bundle.
+    pub handler: String,
+    /// Most memory of one instance, its tmp included.
+    pub memory: ByteSize,
+    /// Most processor time of one instance.
+    pub cpu: Cpu,
+    /// Most processes and threads of one instance.
+    pub pids: u32,
+    /// Size of an instance's `/tmp`.
+    pub tmp: ByteSize,
+    /// Longest that one invocation may take, waiting included.
+    pub timeout: Span,
+    /// How long an instance is kept after its last invocation.
+    pub idle: Span,
+    /// Invocations that one instance runs at a time.
+    pub concurrency: u8,
+    /// Most invocations that wait for an instance.
+    pub queue: u32,
+    /// Largest request body.
+    pub max_body: ByteSize,
+    /// Whether the code can write outside `/tmp`.
+    pub rootfs: RootfsMode,
+    /// Whether install scripts of dependencies ran.
+    pub build: BuildMode,
+    /// How many instances there may be.
+    pub scale: Scale,
+    /// Environment variables of the function.
+    pub env: BTreeMap<String, String>,
+    /// What only the `stdio` runtime has.
+    pub stdio: Stdio,
+}
+
+/// How many instances a function has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scale {
+    /// Instances that are always kept.
+    pub min: u32,
+    /// Most instances at a time.
+    pub max: u32,
+    /// What is left when no call comes.
+    pub keep: Keep,
+}
+
+/// Settings of the `stdio` runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stdio {
+    /// Arguments of the executable.
+    pub args: Vec<String>,
+}
+
+/// A word was given that is none of the words that a key knows.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{given:?} is not known{}, use one of: {}", did_you_mean(.suggestion), .known.join(", "))]
+pub struct UnknownWord {
+    /// What was given.
+    pub given: String,
+    /// The known word that looks most like it.
+    pub suggestion: Option<&'static str>,
+    /// All words known in that place.
+    pub known: &'static [&'static str],
+}
+
+/// Defines an enum whose values are words in `fn.toml`, with the conversions both ways.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name {
+            $($(#[$variant_doc])* $variant,)+
+        }
+
+        impl $name {
+            /// All words, in the order of the variants.
+            pub const WORDS: &'static [&'static str] = &[$($word),+];
+
+            /// The word as it stands in `fn.toml`.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $($name::$variant => $word,)+
+                }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, UnknownWord> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => Err(UnknownWord {
+                        given: text.to_owned(),
+                        suggestion: nearest(text, $name::WORDS.iter().copied()),
+                        known: $name::WORDS,
+                    }),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(self.as_str())
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+words! {
+    /// The program that runs a handler.
+    Runtime {
+        /// `handler(event, context)` in Python.
+        Python = "python",
+        /// `handler(event, context)` in Node.
+        Node = "node",
+        /// Any executable, one process for each invocation.
+        Stdio = "stdio",
+    }
+}
+
+words! {
+    /// What the code may write to besides `/tmp`.
+    RootfsMode {
+        /// Nothing.
+        ReadOnly = "read-only",
+        /// Everything, in a bounded layer that is thrown away with the instance.
+        Writable = "writable",
+    }
+}
+
+words! {
+    /// What happens to install scripts of dependencies.
+    BuildMode {
+        /// They do not run.
+        Safe = "safe",
+        /// They run inside a build sandbox.
+        AllowScripts = "allow-scripts",
+    }
+}
+
+words! {
+    /// What is left of a function that no one calls.
+    Keep {
+        /// What makes the next start fast and holds little memory; no process that ran an invocation.
+        Auto = "auto",
+        /// No process at all.
+        Nothing = "nothing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_word_is_answered_with_the_nearest() {
+        let error = "pyton".parse::<Runtime>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"pyton\" is not known, did you mean \"python\"?, use one of: python, node, stdio"
+        );
+        let error = "cobol".parse::<Runtime>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "\"cobol\" is not known, use one of: python, node, stdio"
+        );
+    }
+
+    #[test]
+    fn every_word_reads_back() {
+        for word in RootfsMode::WORDS {
+            assert_eq!(word.parse::<RootfsMode>().unwrap().as_str(), *word);
+        }
+        for word in BuildMode::WORDS {
+            assert_eq!(word.parse::<BuildMode>().unwrap().as_str(), *word);
+        }
+        for word in Keep::WORDS {
+            assert_eq!(word.parse::<Keep>().unwrap().as_str(), *word);
+        }
+    }
+}
