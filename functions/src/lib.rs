@@ -20,6 +20,7 @@ pub mod name;
 pub mod revision;
 pub mod size;
 pub mod span;
+pub mod wire;
 
 pub use boot_id::BootId;
 pub use cpu::Cpu;
