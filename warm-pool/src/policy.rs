@@ -74,7 +74,9 @@ pub(crate) struct Tally {
 impl Tally {
     /// How many instances may be added.
     pub(crate) fn room(&self, scale: &Scale) -> u32 {
-        scale.max.saturating_sub(self.starting + self.usable + self.draining + self.dying)
+        scale
+            .max
+            .saturating_sub(self.starting + self.usable + self.draining + self.dying)
     }
 }
 
@@ -111,7 +113,11 @@ pub(crate) struct Starts {
 /// Capacity that is being prepared counts as capacity, so a burst never means one start per call without bound.
 pub(crate) fn starts(scale: &Scale, tally: &Tally, need: &Need) -> Starts {
     let room = tally.room(scale);
-    let floor = if need.keeps_min { scale.min.saturating_sub(tally.starting + tally.usable) } else { 0 };
+    let floor = if need.keeps_min {
+        scale.min.saturating_sub(tally.starting + tally.usable)
+    } else {
+        0
+    };
     let lanes = usize::from(scale.concurrency);
     let uncovered = need.waiting.saturating_sub(tally.starting as usize * lanes);
     let mut wanted = u32::try_from(uncovered.div_ceil(lanes)).unwrap_or(u32::MAX).min(room);
@@ -121,7 +127,10 @@ pub(crate) fn starts(scale: &Scale, tally: &Tally, need: &Need) -> Starts {
         return Starts::default();
     }
     if let Some(pause) = need.pause {
-        return Starts { now: 0, ask_again: Some(pause) };
+        return Starts {
+            now: 0,
+            ask_again: Some(pause),
+        };
     }
     if wanted > 0
         && tally.usable > 0
@@ -135,7 +144,10 @@ pub(crate) fn starts(scale: &Scale, tally: &Tally, need: &Need) -> Starts {
         wanted = on_ramp;
         ask_again = tally.fresh_for.or(Some(RAMP_WINDOW));
     }
-    Starts { now: wanted.max(floor).min(room), ask_again }
+    Starts {
+        now: wanted.max(floor).min(room),
+        ask_again,
+    }
 }
 
 /// How much longer a call should wait for a lane before an instance is started for it, or `None` when starting wins already.
@@ -168,7 +180,11 @@ pub(crate) fn backoff(failures: u32) -> Option<Duration> {
 
 /// How many of the usable instances may be reaped for being idle.
 pub(crate) fn surplus(scale: &Scale, tally: &Tally, keeps_min: bool) -> u32 {
-    if keeps_min { tally.usable.saturating_sub(scale.min) } else { tally.usable }
+    if keeps_min {
+        tally.usable.saturating_sub(scale.min)
+    } else {
+        tally.usable
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +194,13 @@ mod tests {
     const MS: Duration = Duration::from_millis(1);
 
     fn scale() -> Scale {
-        Scale { min: 0, max: 16, concurrency: 1, idle: MS * 60_000, queue: 100 }
+        Scale {
+            min: 0,
+            max: 16,
+            concurrency: 1,
+            idle: MS * 60_000,
+            queue: 100,
+        }
     }
 
     fn need(waiting: usize) -> Need {
@@ -201,38 +223,90 @@ mod tests {
     fn a_cold_burst_climbs_the_ramp() {
         let none = Tally::default();
         assert_eq!(starts(&scale(), &none, &need(1)).now, 1);
-        assert_eq!(starts(&scale(), &none, &need(200)), Starts { now: 4, ask_again: Some(RAMP_WINDOW) });
-        let climbing = Tally { starting: 4, fresh: 4, fresh_for: Some(MS * 200), ..none };
-        assert_eq!(starts(&scale(), &climbing, &need(200)), Starts { now: 0, ask_again: Some(MS * 200) });
+        assert_eq!(
+            starts(&scale(), &none, &need(200)),
+            Starts {
+                now: 4,
+                ask_again: Some(RAMP_WINDOW)
+            }
+        );
+        let climbing = Tally {
+            starting: 4,
+            fresh: 4,
+            fresh_for: Some(MS * 200),
+            ..none
+        };
+        assert_eq!(
+            starts(&scale(), &climbing, &need(200)),
+            Starts {
+                now: 0,
+                ask_again: Some(MS * 200)
+            }
+        );
         let slow = Tally { starting: 4, ..none };
         assert_eq!(starts(&scale(), &slow, &need(200)).now, 4);
     }
 
     #[test]
     fn capacity_under_preparation_counts() {
-        let one = Tally { starting: 1, fresh: 1, fresh_for: Some(MS), ..Tally::default() };
+        let one = Tally {
+            starting: 1,
+            fresh: 1,
+            fresh_for: Some(MS),
+            ..Tally::default()
+        };
         assert_eq!(starts(&scale(), &one, &need(1)), Starts::default());
         assert_eq!(starts(&scale(), &one, &need(2)).now, 1);
-        let wide = Scale { concurrency: 8, ..scale() };
+        let wide = Scale {
+            concurrency: 8,
+            ..scale()
+        };
         assert_eq!(starts(&wide, &one, &need(8)), Starts::default());
         assert_eq!(starts(&wide, &one, &need(9)).now, 1);
     }
 
     #[test]
     fn a_short_queue_waits_for_a_lane_and_a_long_one_starts() {
-        let busy = Tally { usable: 2, ..Tally::default() };
-        let quick = Need { start: mean(MS * 20), service: mean(MS), ..need(4) };
-        assert_eq!(starts(&scale(), &busy, &quick), Starts { now: 0, ask_again: Some(MS * 20) });
-        let waited = Need { uncovered_for: MS * 20, ..quick };
+        let busy = Tally {
+            usable: 2,
+            ..Tally::default()
+        };
+        let quick = Need {
+            start: mean(MS * 20),
+            service: mean(MS),
+            ..need(4)
+        };
+        assert_eq!(
+            starts(&scale(), &busy, &quick),
+            Starts {
+                now: 0,
+                ask_again: Some(MS * 20)
+            }
+        );
+        let waited = Need {
+            uncovered_for: MS * 20,
+            ..quick
+        };
         assert_eq!(starts(&scale(), &busy, &waited).now, 4);
-        let slow = Need { service: mean(MS * 11), ..quick };
+        let slow = Need {
+            service: mean(MS * 11),
+            ..quick
+        };
         assert_eq!(starts(&scale(), &busy, &slow).now, 4);
-        assert_eq!(starts(&scale(), &busy, &need(1)).now, 1, "unknown means are no reason to wait");
+        assert_eq!(
+            starts(&scale(), &busy, &need(1)).now,
+            1,
+            "unknown means are no reason to wait"
+        );
     }
 
     #[test]
     fn the_maximum_counts_the_dying() {
-        let full = Tally { usable: 10, dying: 6, ..Tally::default() };
+        let full = Tally {
+            usable: 10,
+            dying: 6,
+            ..Tally::default()
+        };
         assert_eq!(starts(&scale(), &full, &need(50)).now, 0);
         assert_eq!(queue_bound(&scale(), &full), 100);
         assert_eq!(queue_bound(&scale(), &Tally::default()), 116);
@@ -242,8 +316,22 @@ mod tests {
     fn the_minimum_is_kept_only_when_provisioned() {
         let kept = Scale { min: 3, ..scale() };
         assert_eq!(starts(&kept, &Tally::default(), &need(0)).now, 0);
-        assert_eq!(starts(&kept, &Tally::default(), &Need { keeps_min: true, ..need(0) }).now, 3);
-        let two = Tally { usable: 2, ..Tally::default() };
+        assert_eq!(
+            starts(
+                &kept,
+                &Tally::default(),
+                &Need {
+                    keeps_min: true,
+                    ..need(0)
+                }
+            )
+            .now,
+            3
+        );
+        let two = Tally {
+            usable: 2,
+            ..Tally::default()
+        };
         assert_eq!(surplus(&kept, &two, true), 0);
         assert_eq!(surplus(&kept, &two, false), 2);
     }
@@ -254,7 +342,16 @@ mod tests {
         assert_eq!(backoff(5), Some(MS * 100));
         assert_eq!(backoff(6), Some(MS * 200));
         assert_eq!(backoff(60), Some(MS * 5000));
-        let paused = Need { pause: Some(MS * 7), ..need(3) };
-        assert_eq!(starts(&scale(), &Tally::default(), &paused), Starts { now: 0, ask_again: Some(MS * 7) });
+        let paused = Need {
+            pause: Some(MS * 7),
+            ..need(3)
+        };
+        assert_eq!(
+            starts(&scale(), &Tally::default(), &paused),
+            Starts {
+                now: 0,
+                ask_again: Some(MS * 7)
+            }
+        );
     }
 }

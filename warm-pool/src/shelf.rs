@@ -25,9 +25,9 @@
 //! Instances are counted per revision: during a deploy the old revision drains beside the new one.
 
 mod edition;
-mod slot;
 #[cfg(test)]
 mod simulation;
+mod slot;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use functions::RevisionNumber;
 
 use self::edition::Edition;
-pub(crate) use self::slot::Condition;
+pub use self::slot::Condition;
 use self::slot::{Slot, Stage};
 use crate::policy::{self, Scale};
 use crate::start::{ColdReason, EvictScope, Poison};
@@ -95,11 +95,19 @@ pub(crate) enum Refusal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Prepare an instance, then report `started` or `start_failed`.
-    Start { instance: InstanceId, revision: RevisionNumber, reason: ColdReason },
+    Start {
+        instance: InstanceId,
+        revision: RevisionNumber,
+        reason: ColdReason,
+    },
     /// Hand a lane to a waiter.
     Grant { waiter: WaiterId, grant: Grant },
     /// Tell a waiter that it gets none.
-    Refuse { waiter: WaiterId, revision: RevisionNumber, refusal: Refusal },
+    Refuse {
+        waiter: WaiterId,
+        revision: RevisionNumber,
+        refusal: Refusal,
+    },
     /// Kill an instance, then report `gone`.
     Kill { instance: InstanceId, cause: KillCause },
 }
@@ -171,6 +179,19 @@ pub struct Counts {
     pub queued: u32,
     /// Leases that are out.
     pub leased: u32,
+}
+
+impl Counts {
+    /// Instances in that condition.
+    pub(crate) fn of(&self, condition: Condition) -> u32 {
+        match condition {
+            Condition::Starting => self.starting,
+            Condition::Idle => self.idle,
+            Condition::Busy => self.busy,
+            Condition::Draining => self.draining,
+            Condition::Dying => self.dying,
+        }
+    }
 }
 
 /// The state of one function. See the module's head.
@@ -250,14 +271,20 @@ impl Shelf {
 
     /// An instance became ready. `false` when it is to be killed meanwhile, for which the command came before.
     pub(crate) fn started(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Command>) -> bool {
-        let Some(slot) = self.slots.get_mut(&id) else { return false };
-        let Stage::Starting { since } = slot.stage else { return false };
-        let revision = slot.revision;
+        let Some(Slot {
+            revision,
+            stage: Stage::Starting { since },
+        }) = self.slots.get(&id)
+        else {
+            return false;
+        };
+        let (revision, since) = (*revision, *since);
         self.past.revision = Some(revision);
         self.past.ended = None;
         let at = self.edition_of(revision);
         let edition = &mut self.editions[at];
-        slot.ready(edition.scale.concurrency, now);
+        self.slots
+            .insert(id, Slot::ready(revision, edition.scale.concurrency, now));
         edition.start.add(now.saturating_duration_since(since));
         edition.forgive();
         edition.free.push(id);
@@ -294,7 +321,9 @@ impl Shelf {
         out: &mut Vec<Command>,
     ) -> bool {
         self.leased -= 1;
-        let Some(slot) = self.slots.get_mut(&id) else { return false };
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return false;
+        };
         if !slot.take_home(lane, now) {
             return false;
         }
@@ -332,12 +361,16 @@ impl Shelf {
             return;
         }
         let revision = slot.revision;
+        let cause = slot.drain_cause().unwrap_or(KillCause::Poisoned(poison));
+        let spared = slot.leased() > 0 && poison.spares_neighbours();
+        if spared {
+            slot.drain(cause);
+        }
         let at = self.edition_of(revision);
-        if slot.leased() > 0 && poison.spares_neighbours() {
-            slot.drain(KillCause::Poisoned(poison));
+        if spared {
             self.editions[at].free.retain(|free| *free != id);
         } else {
-            self.kill(id, slot.drain_cause().unwrap_or(KillCause::Poisoned(poison)), out);
+            self.kill(id, cause, out);
         }
         self.settle(now, at, out);
     }
@@ -374,7 +407,12 @@ impl Shelf {
         match keep {
             Some(number) => self.removed_through = self.removed_through.filter(|last| *last < number),
             None => {
-                let last = self.editions.iter().map(|edition| edition.number).chain(self.past.revision).max();
+                let last = self
+                    .editions
+                    .iter()
+                    .map(|edition| edition.number)
+                    .chain(self.past.revision)
+                    .max();
                 self.removed_through = self.removed_through.max(last);
                 self.past.revision = None;
                 self.past.ended = None;
@@ -398,7 +436,12 @@ impl Shelf {
             Stage::Starting { .. } => scope == EvictScope::All,
             Stage::Dying(_) => false,
         };
-        let mut ids: Vec<_> = self.slots.iter().filter(|(_, slot)| chosen(slot)).map(|(id, _)| *id).collect();
+        let mut ids: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| chosen(slot))
+            .map(|(id, _)| *id)
+            .collect();
         ids.sort_unstable();
         for id in &ids {
             self.kill(*id, KillCause::Evicted, out);
@@ -424,7 +467,12 @@ impl Shelf {
             self.refuse_all(at, Refusal::Closing, out);
         }
         let living = |slot: &Slot| !matches!(slot.stage, Stage::Dying(_));
-        let ids: Vec<_> = self.slots.iter().filter(|(_, slot)| living(slot)).map(|(id, _)| *id).collect();
+        let ids: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| living(slot))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             self.kill(id, KillCause::Closing, out);
         }
@@ -436,7 +484,11 @@ impl Shelf {
         for at in 0..self.editions.len() {
             let edition = &mut self.editions[at];
             for waiter in edition.expire(now) {
-                out.push(Command::Refuse { waiter, revision: edition.number, refusal: Refusal::Deadline });
+                out.push(Command::Refuse {
+                    waiter,
+                    revision: edition.number,
+                    refusal: Refusal::Deadline,
+                });
             }
             self.reap_idle(now, at, out);
             self.settle(now, at, out);
@@ -472,7 +524,10 @@ impl Shelf {
 
     /// Everything counted.
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts { leased: self.leased, ..Counts::default() };
+        let mut counts = Counts {
+            leased: self.leased,
+            ..Counts::default()
+        };
         for slot in self.slots.values() {
             match self.condition(slot) {
                 Condition::Starting => counts.starting += 1,
@@ -554,24 +609,37 @@ impl Shelf {
             free.pop();
         }
         self.leased += 1;
-        Some(Grant { instance: id, lane, kind })
+        Some(Grant {
+            instance: id,
+            lane,
+            kind,
+        })
     }
 
     /// Hands free lanes to waiters, the oldest first. Those whose deadline has passed are refused on the way.
     fn serve(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
         while !self.editions[at].free.is_empty() {
             let edition = &mut self.editions[at];
-            let Some(waiter) = edition.queue.pop_front() else { return };
+            let Some(waiter) = edition.queue.pop_front() else {
+                return;
+            };
             if waiter.deadline <= now {
                 let (waiter, revision) = (waiter.id, edition.number);
-                out.push(Command::Refuse { waiter, revision, refusal: Refusal::Deadline });
+                out.push(Command::Refuse {
+                    waiter,
+                    revision,
+                    refusal: Refusal::Deadline,
+                });
                 continue;
             }
             let mut grant = self.lease_free_lane(at).expect("the free list is not empty");
             if grant.kind == GrantKind::Ahead {
                 grant.kind = GrantKind::Cold;
             }
-            out.push(Command::Grant { waiter: waiter.id, grant });
+            out.push(Command::Grant {
+                waiter: waiter.id,
+                grant,
+            });
         }
     }
 
@@ -587,7 +655,12 @@ impl Shelf {
         }
         let revision = edition.number;
         let unneeded = |slot: &Slot| slot.revision == revision && slot.is_unused();
-        let ids: Vec<_> = self.slots.iter().filter(|(_, slot)| unneeded(slot)).map(|(id, _)| *id).collect();
+        let ids: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| unneeded(slot))
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             self.kill(id, KillCause::Retired, out);
         }
@@ -612,7 +685,11 @@ impl Shelf {
             let instance = InstanceId(self.past.next_instance);
             self.past.next_instance += 1;
             self.slots.insert(instance, Slot::starting(revision, now));
-            out.push(Command::Start { instance, revision, reason });
+            out.push(Command::Start {
+                instance,
+                revision,
+                reason,
+            });
         }
     }
 
@@ -644,7 +721,11 @@ impl Shelf {
     fn refuse_all(&mut self, at: usize, refusal: Refusal, out: &mut Vec<Command>) {
         let edition = &mut self.editions[at];
         let revision = edition.number;
-        out.extend(edition.queue.drain(..).map(|waiter| Command::Refuse { waiter: waiter.id, revision, refusal }));
+        out.extend(edition.queue.drain(..).map(|waiter| Command::Refuse {
+            waiter: waiter.id,
+            revision,
+            refusal,
+        }));
     }
 
     /// Reaps those that have been idle for too long, the longest first.
@@ -675,8 +756,14 @@ impl Shelf {
     fn first_idle_deadline(&self, at: usize) -> Option<Instant> {
         let edition = &self.editions[at];
         let own = || self.slots.values().filter(|slot| slot.revision == edition.number);
-        let usable = own().filter(|slot| matches!(slot.condition(), Condition::Idle | Condition::Busy)).count();
-        let kept = if edition.keeps_min { edition.scale.min as usize } else { 0 };
+        let usable = own()
+            .filter(|slot| matches!(slot.condition(), Condition::Idle | Condition::Busy))
+            .count();
+        let kept = if edition.keeps_min {
+            edition.scale.min as usize
+        } else {
+            0
+        };
         if usable <= kept {
             return None;
         }

@@ -26,7 +26,14 @@ pub enum Start {
 
 impl Start {
     /// Every value, in the order of the ladder.
-    pub const ALL: [Start; 6] = [Start::Warm, Start::Thawed, Start::Ahead, Start::Forked, Start::Pooled, Start::Cold];
+    pub const ALL: [Start; 6] = [
+        Start::Warm,
+        Start::Thawed,
+        Start::Ahead,
+        Start::Forked,
+        Start::Pooled,
+        Start::Cold,
+    ];
 
     /// The word used in headers, metrics and logs.
     pub fn as_str(self) -> &'static str {

@@ -24,8 +24,13 @@ pub enum Condition {
 
 impl Condition {
     /// Every value.
-    pub const ALL: [Condition; 5] =
-        [Condition::Starting, Condition::Idle, Condition::Busy, Condition::Draining, Condition::Dying];
+    pub const ALL: [Condition; 5] = [
+        Condition::Starting,
+        Condition::Idle,
+        Condition::Busy,
+        Condition::Draining,
+        Condition::Dying,
+    ];
 
     /// The word used as the label `state` of `fn_instances`.
     pub fn as_str(self) -> &'static str {
@@ -72,19 +77,34 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn starting(revision: RevisionNumber, since: Instant) -> Slot {
-        Slot { revision, stage: Stage::Starting { since } }
+        Slot {
+            revision,
+            stage: Stage::Starting { since },
+        }
     }
 
-    /// The instance can be leased from now on.
-    pub(super) fn ready(&mut self, lanes: u8, now: Instant) {
+    /// An instance that can be leased.
+    pub(super) fn ready(revision: RevisionNumber, lanes: u8, now: Instant) -> Slot {
         // In reverse, so that lane 0 is leased first.
         let free = (0..lanes).rev().collect();
-        self.stage = Stage::Live(Lanes { free, leased: 0, ran: false, idle_since: now, draining: None });
+        let lanes = Lanes {
+            free,
+            leased: 0,
+            ran: false,
+            idle_since: now,
+            draining: None,
+        };
+        Slot {
+            revision,
+            stage: Stage::Live(lanes),
+        }
     }
 
     /// Leases a lane; the last part says whether more are free. `None` when none is.
     pub(super) fn lease(&mut self) -> Option<(u8, GrantKind, bool)> {
-        let Stage::Live(lanes) = &mut self.stage else { return None };
+        let Stage::Live(lanes) = &mut self.stage else {
+            return None;
+        };
         let lane = lanes.free.pop()?;
         let kind = if lanes.ran { GrantKind::Warm } else { GrantKind::Ahead };
         lanes.ran = true;
@@ -94,7 +114,9 @@ impl Slot {
 
     /// A lane is free again. `false` when the instance is not live any more.
     pub(super) fn take_home(&mut self, lane: u8, now: Instant) -> bool {
-        let Stage::Live(lanes) = &mut self.stage else { return false };
+        let Stage::Live(lanes) = &mut self.stage else {
+            return false;
+        };
         debug_assert!(!lanes.free.contains(&lane), "a lane came home twice");
         lanes.free.push(lane);
         lanes.leased -= 1;
@@ -104,7 +126,9 @@ impl Slot {
 
     /// A leased lane will not come home. `false` when the instance is not live any more.
     pub(super) fn lose(&mut self, _lane: u8) -> bool {
-        let Stage::Live(lanes) = &mut self.stage else { return false };
+        let Stage::Live(lanes) = &mut self.stage else {
+            return false;
+        };
         lanes.leased -= 1;
         true
     }
