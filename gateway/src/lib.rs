@@ -12,7 +12,7 @@
 //! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
 //!
 //! Beside that way: `admin` (the API on the unix socket), [`logs`] (what functions print), [`telemetry`] (metrics), `gateway` (what
-//! all routes share) and `serve`, which puts everything together.
+//! all routes share) and [`serve`](mod@serve), which puts everything together.
 
 mod admin;
 mod admission;
@@ -28,5 +28,8 @@ pub mod reply;
 pub mod request_id;
 pub mod resolve;
 mod routes;
+pub mod serve;
 pub mod server;
 pub mod telemetry;
+
+pub use serve::{Opened, ServeConfig, ServeError};
