@@ -25,6 +25,7 @@ pub mod payload;
 pub mod revision;
 pub mod size;
 pub mod span;
+pub mod store;
 pub mod wire;
 
 pub use boot_id::BootId;
@@ -36,3 +37,4 @@ pub use name::FunctionName;
 pub use revision::{Revision, RevisionNumber};
 pub use size::ByteSize;
 pub use span::Span;
+pub use store::Store;
