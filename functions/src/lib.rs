@@ -9,6 +9,7 @@
 //! | [`revision`] | one immutable deploy |
 //! | [`store`] | where bundles and revisions live on disk |
 //! | [`payload`] | a request as a function sees it, and its answer as an HTTP reply |
+//! | [`runtimes`] | which program runs a revision, and the shims it speaks through |
 //! | [`wire`] | the frames between the host and an instance |
 //!
 //! This crate is a leaf: it knows no sandbox, no HTTP server and no async runtime. What blocks here
@@ -23,6 +24,7 @@ pub mod manifest;
 pub mod name;
 pub mod payload;
 pub mod revision;
+pub mod runtimes;
 pub mod size;
 pub mod span;
 pub mod store;
