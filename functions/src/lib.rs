@@ -8,16 +8,23 @@
 //! | [`bundle`] | code as one deterministic archive, and the safe way back |
 //! | [`revision`] | one immutable deploy |
 //! | [`store`] | where bundles and revisions live on disk |
+//! | [`payload`] | a request as a function sees it, and its answer as an HTTP reply |
+//! | [`runtimes`] | which program runs a revision, and the shims it speaks through |
+//! | [`wire`] | the frames between the host and an instance |
 //!
 //! This crate is a leaf: it knows no sandbox, no HTTP server and no async runtime. What blocks here
 //! blocks the calling thread, so an async caller goes through its blocking pool.
 
 pub mod boot_id;
+pub mod bundle;
 pub mod cpu;
+pub mod detect;
 pub mod digest;
 pub mod manifest;
 pub mod name;
+pub mod payload;
 pub mod revision;
+pub mod runtimes;
 pub mod size;
 pub mod span;
 pub mod wire;

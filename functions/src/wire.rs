@@ -18,7 +18,6 @@
 //! u32 little-endian, one byte of kind, three zero bytes. An instance may answer before the request has ended; whatever
 //! of the old request still arrives afterwards is skipped by the instance.
 
-mod boot_id;
 mod decoder;
 mod error;
 mod frame;
@@ -27,7 +26,6 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-pub use boot_id::{BootId, BootIdError};
 pub use decoder::Decoder;
 pub use error::WireError;
 pub use frame::{

@@ -3,9 +3,9 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
-use super::boot_id::BootId;
 use super::error::WireError;
 use super::header::{Header, Kind, MAX_PAYLOAD};
+use crate::BootId;
 
 /// Frames of one direction. Implemented by [`HostFrame`] and [`InstanceFrame`] only.
 pub trait Frame: Sized + sealed::Sealed {

@@ -3,6 +3,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::BootId;
 
 fn boot_id() -> BootId {
     BootId::from_bytes([0xab; 16])
@@ -370,12 +371,4 @@ fn a_reply_goes_through_its_states() {
     let mut order = ReplyOrder::new(1);
     order.accept(1, &error).unwrap();
     assert!(order.is_done());
-}
-
-#[test]
-fn a_boot_id_is_32_lower_case_hex_digits() {
-    let text = "00112233445566778899aabbccddeeff";
-    let id: BootId = text.parse().unwrap();
-    assert_eq!(id.to_string(), text);
-    assert_eq!(serde_json::to_string(&id).unwrap(), format!("\"{text}\""));
 }

@@ -1,0 +1,390 @@
+//! Which runtime and handler a directory holds, from the names and first words of its files.
+//!
+//! Nothing is executed and no link is trusted further than the directory goes: bundles are unpacked so
+//! that no link in them leads out. The order is: a Python or a Node handler by the name of its file, then
+//! an executable. Two answers of equal right are an error, never a guess.
+
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Manifest, Runtime};
+
+/// Files that may hold a Python handler, in the order they are looked at, with the function looked for first.
+const PYTHON_FILES: [(&str, [&str; 2]); 3] = [
+    ("handler", ["handler", "lambda_handler"]),
+    ("lambda_function", ["lambda_handler", "handler"]),
+    ("main", ["handler", "lambda_handler"]),
+];
+/// Files that may hold a Node handler, in the order they are looked at.
+const NODE_FILES: [&str; 5] = ["index.mjs", "index.js", "handler.mjs", "handler.js", "index.cjs"];
+const NODE_ENDINGS: [&str; 3] = ["mjs", "js", "cjs"];
+/// Executables that need not be the only one.
+const STDIO_FILES: [&str; 4] = ["handler", "bootstrap", "main", "handler.sh"];
+/// Where dependencies of Python lie in a bundle.
+const PYTHON_PACKAGES: &str = ".fn-packages";
+/// No more of a source file or `package.json` is read.
+const READ_LIMIT: u64 = 4 * 1024 * 1024;
+
+/// What a directory holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detected {
+    /// The program that runs the handler.
+    pub runtime: Runtime,
+    /// The handler, as in [`Settings::handler`](crate::Settings::handler).
+    pub handler: String,
+}
+
+/// Why it is not clear what a directory holds.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DetectError {
+    /// Nothing that looks like a function.
+    #[error("nothing here looks like a function")]
+    Nothing,
+    /// A file of the right name, but no function in it that could be called.
+    #[error("{file} defines neither {} nor {}", .functions[0], .functions[1])]
+    NoFunction {
+        /// The file.
+        file: String,
+        /// The functions that were looked for.
+        functions: [&'static str; 2],
+    },
+    /// A handler for Python and one for Node.
+    #[error("{python} is a handler for python and {node} one for node")]
+    Ambiguous {
+        /// The Python handler.
+        python: String,
+        /// The Node handler.
+        node: String,
+    },
+    /// More than one executable and none with a name that decides.
+    #[error("there are several executables: {}", .names.join(", "))]
+    SeveralExecutables {
+        /// Some of them, sorted.
+        names: Vec<String>,
+    },
+    /// The file is there, but it is not executable.
+    #[error("{file} is not executable")]
+    NotExecutable {
+        /// The file.
+        file: String,
+    },
+    /// The handler that was asked for is not there.
+    #[error("there is no handler {handler:?}: looked for {}", .looked_for.join(", "))]
+    NoSuchHandler {
+        /// The handler that was asked for.
+        handler: String,
+        /// The files that would have held it.
+        looked_for: Vec<String>,
+    },
+    /// `package.json` cannot be understood.
+    #[error("package.json: {reason}")]
+    PackageJson {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read {}", .path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl DetectError {
+    /// What to do about it, as a full sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            DetectError::Nothing => {
+                "Add handler.py, index.mjs or an executable, or set `runtime` and `handler` in fn.toml."
+            }
+            DetectError::NoFunction { .. } => {
+                "Define one of them at the top of the file, or set `handler = \"file.function\"` in fn.toml."
+            }
+            DetectError::Ambiguous { .. } => "Set `runtime` in fn.toml.",
+            DetectError::SeveralExecutables { .. } => {
+                "Name one of them `handler`, or set `handler` in fn.toml to the one to run."
+            }
+            DetectError::NotExecutable { .. } => "Make it executable with `chmod +x`.",
+            DetectError::NoSuchHandler { .. } => "Correct `handler`, or add the file to the bundle.",
+            DetectError::PackageJson { .. } => "Correct package.json, or set `runtime` and `handler` in fn.toml.",
+            DetectError::Read { .. } => "Check that the file exists and may be read.",
+        }
+    }
+}
+
+/// What `dir` holds.
+///
+/// # Errors
+/// [`DetectError`] if that is nothing, not one thing, or unreadable.
+pub fn detect(dir: &Path) -> Result<Detected, DetectError> {
+    detect_as(dir, None, None)
+}
+
+/// What `dir` holds, given what is already decided. A given handler must be there.
+///
+/// # Errors
+/// [`DetectError`] if that is nothing, not one thing, or unreadable.
+pub fn detect_as(dir: &Path, runtime: Option<Runtime>, handler: Option<&str>) -> Result<Detected, DetectError> {
+    if let Some(handler) = handler {
+        return given(dir, runtime, handler);
+    }
+    let found = match runtime {
+        Some(Runtime::Python) => python(dir)?,
+        Some(Runtime::Node) => node(dir)?,
+        Some(Runtime::Stdio) => stdio(dir)?,
+        None => return undecided(dir),
+    };
+    found.ok_or(DetectError::Nothing)
+}
+
+impl Manifest {
+    /// What `dir` holds, given `runtime` and `handler` of this manifest.
+    ///
+    /// # Errors
+    /// See [`detect_as`].
+    pub fn detect(&self, dir: &Path) -> Result<Detected, DetectError> {
+        detect_as(dir, self.runtime, self.handler.as_deref())
+    }
+}
+
+fn undecided(dir: &Path) -> Result<Detected, DetectError> {
+    match (python(dir), node(dir)) {
+        (Ok(Some(python)), Ok(Some(node))) => Err(DetectError::Ambiguous {
+            python: python.handler,
+            node: node.handler,
+        }),
+        (Ok(Some(found)), _) | (_, Ok(Some(found))) => Ok(found),
+        // A helper script without a handler next to an executable is no reason to refuse the executable.
+        (python, node) => match stdio(dir)? {
+            Some(found) => Ok(found),
+            None => {
+                python?;
+                node?;
+                Err(DetectError::Nothing)
+            }
+        },
+    }
+}
+
+/// Checks that `handler` is there, and finds its runtime if that is not decided.
+fn given(dir: &Path, runtime: Option<Runtime>, handler: &str) -> Result<Detected, DetectError> {
+    let mut looked_for = Vec::new();
+    let mut not_executable = None;
+    let runtimes = [Runtime::Stdio, Runtime::Python, Runtime::Node];
+    for candidate in runtimes
+        .into_iter()
+        .filter(|candidate| runtime.is_none_or(|runtime| runtime == *candidate))
+    {
+        for file in files_of(candidate, handler) {
+            if inside(&file) && is_file(&dir.join(&file)) {
+                if candidate != Runtime::Stdio || is_executable(&dir.join(&file)) {
+                    return Ok(Detected {
+                        runtime: candidate,
+                        handler: handler.to_owned(),
+                    });
+                }
+                not_executable = Some(file.clone());
+            }
+            looked_for.push(file);
+        }
+    }
+    Err(match not_executable {
+        Some(file) => DetectError::NotExecutable { file },
+        None => DetectError::NoSuchHandler {
+            handler: handler.to_owned(),
+            looked_for,
+        },
+    })
+}
+
+/// The files that could hold `handler`.
+fn files_of(runtime: Runtime, handler: &str) -> Vec<String> {
+    let Some((file, _)) = handler.rsplit_once('.').filter(|_| runtime != Runtime::Stdio) else {
+        return match runtime {
+            Runtime::Stdio => vec![handler.to_owned()],
+            Runtime::Python | Runtime::Node => Vec::new(),
+        };
+    };
+    match runtime {
+        Runtime::Python => {
+            let module = file.replace('.', "/");
+            ["", PYTHON_PACKAGES]
+                .into_iter()
+                .map(|place| {
+                    if place.is_empty() {
+                        module.clone()
+                    } else {
+                        format!("{place}/{module}")
+                    }
+                })
+                .flat_map(|module| [format!("{module}.py"), format!("{module}/__init__.py")])
+                .collect()
+        }
+        _ => NODE_ENDINGS.iter().map(|ending| format!("{file}.{ending}")).collect(),
+    }
+}
+
+fn python(dir: &Path) -> Result<Option<Detected>, DetectError> {
+    let mut first = None;
+    for (module, functions) in PYTHON_FILES {
+        let file = format!("{module}.py");
+        let path = dir.join(&file);
+        if !is_file(&path) {
+            continue;
+        }
+        let source = read(&path)?;
+        match functions.into_iter().find(|function| defines(&source, function)) {
+            Some(function) => {
+                return Ok(Some(Detected {
+                    runtime: Runtime::Python,
+                    handler: format!("{module}.{function}"),
+                }));
+            }
+            None => first = first.or(Some(DetectError::NoFunction { file, functions })),
+        }
+    }
+    first.map_or(Ok(None), Err)
+}
+
+/// Whether a line of `source` gives `function` a meaning at the top of the module: `def`, `async def`, an
+/// assignment, or an import. It reads words, not Python: a name in a long string is taken for code.
+fn defines(source: &str, function: &str) -> bool {
+    source.lines().any(|line| {
+        let words = || {
+            line.split(|c: char| !(c.is_alphanumeric() || c == '_'))
+                .filter(|word| !word.is_empty())
+        };
+        if let Some(rest) = line.strip_prefix(function) {
+            let rest = rest.trim_start();
+            return rest.starts_with(':') || (rest.starts_with('=') && !rest.starts_with("=="));
+        }
+        if line.starts_with("from ") {
+            return words()
+                .skip_while(|word| *word != "import")
+                .any(|word| word == function);
+        }
+        let mut words = words();
+        match words.next() {
+            Some("def") => line.starts_with("def ") && words.next() == Some(function),
+            Some("async") => {
+                line.starts_with("async ") && words.next() == Some("def") && words.next() == Some(function)
+            }
+            _ => false,
+        }
+    })
+}
+
+fn node(dir: &Path) -> Result<Option<Detected>, DetectError> {
+    let found = |file: &str| {
+        let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+        Some(Detected {
+            runtime: Runtime::Node,
+            handler: format!("{stem}.handler"),
+        })
+    };
+    if let Some(file) = NODE_FILES.iter().find(|file| is_file(&dir.join(file))) {
+        return Ok(found(file));
+    }
+    let path = dir.join("package.json");
+    if !is_file(&path) {
+        return Ok(None);
+    }
+    let package: serde_json::Value = serde_json::from_str(&read(&path)?).map_err(|error| DetectError::PackageJson {
+        reason: error.to_string(),
+    })?;
+    let Some(main) = package.get("main").and_then(|main| main.as_str()) else {
+        return Ok(None);
+    };
+    let main = main.trim_start_matches("./").trim_end_matches('/');
+    let tried = [main.to_owned(), format!("{main}.js"), format!("{main}/index.js")];
+    match tried
+        .iter()
+        .find(|file| inside(file) && has_node_ending(file) && is_file(&dir.join(file)))
+    {
+        Some(file) => Ok(found(file)),
+        None => Err(DetectError::PackageJson {
+            reason: format!("its main, {main:?}, is not a script in the bundle"),
+        }),
+    }
+}
+
+fn has_node_ending(file: &str) -> bool {
+    file.rsplit_once('.')
+        .is_some_and(|(_, ending)| NODE_ENDINGS.contains(&ending))
+}
+
+fn stdio(dir: &Path) -> Result<Option<Detected>, DetectError> {
+    let found = |handler: &str| {
+        Ok(Some(Detected {
+            runtime: Runtime::Stdio,
+            handler: handler.to_owned(),
+        }))
+    };
+    let mut named = STDIO_FILES.iter().filter(|file| is_file(&dir.join(file)));
+    if let Some(file) = named.clone().find(|file| is_executable(&dir.join(file))) {
+        return found(file);
+    }
+    let unreadable = |source| DetectError::Read {
+        path: dir.to_owned(),
+        source,
+    };
+    let mut names = Vec::new();
+    for entry in fs::read_dir(dir).map_err(unreadable)? {
+        let entry = entry.map_err(unreadable)?;
+        // A handler is named in fn.toml, in JSON and in an environment: it has to be text.
+        if let Some(name) = entry.file_name().to_str()
+            && is_executable(&entry.path())
+        {
+            names.push(name.to_owned());
+        }
+    }
+    names.sort_unstable();
+    match names.as_slice() {
+        [] => match named.next() {
+            Some(file) => Err(DetectError::NotExecutable {
+                file: (*file).to_owned(),
+            }),
+            None => Ok(None),
+        },
+        [name] => found(name),
+        _ => {
+            names.truncate(5);
+            Err(DetectError::SeveralExecutables { names })
+        }
+    }
+}
+
+/// Whether a path from a manifest or `package.json` goes down only.
+fn inside(file: &str) -> bool {
+    !file.contains('\0') && file.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
+fn is_file(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| metadata.is_file())
+}
+
+fn is_executable(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    path.metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+fn read(path: &Path) -> Result<String, DetectError> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
+        .map_err(|source| DetectError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests;

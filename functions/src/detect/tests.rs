@@ -1,0 +1,204 @@
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// A directory with these files; a name that starts with `+` is executable.
+fn dir(files: &[(&str, &str)]) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        let path = dir.path().join(name.trim_start_matches('+'));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        let mode = if name.starts_with('+') { 0o755 } else { 0o644 };
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    dir
+}
+
+fn found(files: &[(&str, &str)]) -> String {
+    let detected = detect(dir(files).path()).unwrap();
+    format!("{} {}", detected.runtime, detected.handler)
+}
+
+fn refused(files: &[(&str, &str)]) -> DetectError {
+    let error = detect(dir(files).path()).unwrap_err();
+    assert!(error.hint().ends_with('.'));
+    error
+}
+
+const PYTHON: &str = "import os\n\ndef handler(event, context):\n    return {}\n";
+
+#[test]
+fn python_handlers_are_found_by_file_and_function() {
+    assert_eq!(found(&[("handler.py", PYTHON)]), "python handler.handler");
+    assert_eq!(found(&[("main.py", PYTHON)]), "python main.handler");
+    assert_eq!(
+        found(&[("lambda_function.py", PYTHON)]),
+        "python lambda_function.handler"
+    );
+    let both = "async def lambda_handler(e, c): pass\nhandler = lambda_handler\n";
+    assert_eq!(
+        found(&[("lambda_function.py", both)]),
+        "python lambda_function.lambda_handler"
+    );
+    assert_eq!(found(&[("handler.py", both)]), "python handler.handler");
+    assert_eq!(
+        found(&[("handler.py", "x = 1"), ("main.py", PYTHON)]),
+        "python main.handler"
+    );
+}
+
+#[test]
+fn only_the_top_of_a_module_counts() {
+    for source in [
+        "def handler(e, c): pass",
+        "async  def handler (e, c): pass",
+        "handler=Mangum(app)",
+        "handler: Handler = make()",
+        "from app import handler",
+        "from app import main as handler, other",
+    ] {
+        assert!(defines(source, "handler"), "{source}");
+    }
+    for source in [
+        "  def handler(e, c): pass",
+        "def handler2(e, c): pass",
+        "class A:\n    handler = 1",
+        "# def handler(",
+        "handler == 1",
+        "handlers = []",
+        "from handler import other",
+        "import handler_of_things",
+        "definitely handler",
+    ] {
+        assert!(!defines(source, "handler"), "{source}");
+    }
+}
+
+#[test]
+fn node_handlers_are_found_by_file() {
+    for file in NODE_FILES {
+        let stem = file.rsplit_once('.').unwrap().0;
+        assert_eq!(found(&[(file, "")]), format!("node {stem}.handler"));
+    }
+    let main = |main: &str| format!("{{\"main\": {main:?}}}");
+    for (main, file) in [
+        (main("./src/app.js"), "src/app.js"),
+        (main("src/app"), "src/app.js"),
+        (main("src"), "src/index.js"),
+        (main("src/app.mjs"), "src/app.mjs"),
+    ] {
+        let stem = file.rsplit_once('.').unwrap().0;
+        assert_eq!(
+            found(&[("package.json", &main), (file, "")]),
+            format!("node {stem}.handler")
+        );
+    }
+}
+
+#[test]
+fn a_package_json_that_leads_nowhere_says_so() {
+    assert!(matches!(
+        refused(&[("package.json", "{")]),
+        DetectError::PackageJson { .. }
+    ));
+    for main in ["gone.js", "/etc/passwd", "../x.js", "data.json"] {
+        let package = format!("{{\"main\": {main:?}}}");
+        let error = refused(&[("package.json", &package), ("data.json", "{}")]);
+        assert!(matches!(error, DetectError::PackageJson { .. }), "{main}: {error}");
+    }
+    assert!(matches!(refused(&[("package.json", "{}")]), DetectError::Nothing));
+}
+
+#[test]
+fn executables_are_found_by_name_or_because_they_are_alone() {
+    assert_eq!(found(&[("+run", "")]), "stdio run");
+    assert_eq!(
+        found(&[("+run", ""), ("+handler.sh", ""), ("+other", "")]),
+        "stdio handler.sh"
+    );
+    assert_eq!(found(&[("+bootstrap", ""), ("+handler", "")]), "stdio handler");
+    assert_eq!(found(&[("handler.sh", ""), ("+run", "")]), "stdio run");
+    assert_eq!(found(&[("main.py", "print(1)"), ("+run", "")]), "stdio run");
+    match refused(&[("+a", ""), ("+b", "")]) {
+        DetectError::SeveralExecutables { names } => assert_eq!(names, ["a", "b"]),
+        error => panic!("{error}"),
+    }
+    assert!(matches!(
+        refused(&[("handler.sh", "")]),
+        DetectError::NotExecutable { .. }
+    ));
+}
+
+#[test]
+fn what_is_nothing_or_two_things_is_refused() {
+    assert!(matches!(refused(&[]), DetectError::Nothing));
+    assert!(matches!(refused(&[("README", "")]), DetectError::Nothing));
+    assert!(matches!(
+        refused(&[("handler.py", PYTHON), ("index.js", "")]),
+        DetectError::Ambiguous { .. }
+    ));
+    assert!(matches!(
+        refused(&[("handler.py", "x = 1")]),
+        DetectError::NoFunction { .. }
+    ));
+    assert!(matches!(
+        detect(Path::new("/nonexistent")),
+        Err(DetectError::Read { .. })
+    ));
+}
+
+#[test]
+fn what_is_decided_is_not_guessed() {
+    let dir = dir(&[
+        ("handler.py", PYTHON),
+        ("index.js", ""),
+        ("pkg/app.py", ""),
+        (".fn-packages/dep/__init__.py", ""),
+        ("src/app.mjs", ""),
+        ("+bin/run", ""),
+        ("plain.txt", ""),
+    ]);
+    let with = |runtime, handler: Option<&str>| detect_as(dir.path(), runtime, handler);
+    assert_eq!(with(Some(Runtime::Node), None).unwrap().handler, "index.handler");
+    assert_eq!(with(Some(Runtime::Python), None).unwrap().handler, "handler.handler");
+    assert!(matches!(with(Some(Runtime::Stdio), None), Err(DetectError::Nothing)));
+    for (handler, runtime) in [
+        ("pkg.app.main", Runtime::Python),
+        ("pkg/app.main", Runtime::Python),
+        ("dep.handler", Runtime::Python),
+        ("src/app.main", Runtime::Node),
+        ("bin/run", Runtime::Stdio),
+    ] {
+        assert_eq!(with(None, Some(handler)).unwrap().runtime, runtime, "{handler}");
+        assert!(with(Some(runtime), Some(handler)).is_ok(), "{handler}");
+    }
+    for handler in [
+        "gone.main",
+        "../x.main",
+        "/bin/sh",
+        "bin/../bin/run",
+        "",
+        "handler",
+        "a\0b",
+    ] {
+        assert!(
+            matches!(with(None, Some(handler)), Err(DetectError::NoSuchHandler { .. })),
+            "{handler}"
+        );
+    }
+    assert!(matches!(
+        with(Some(Runtime::Stdio), Some("plain.txt")),
+        Err(DetectError::NotExecutable { .. })
+    ));
+}
+
+#[test]
+fn devices_and_directories_are_no_handlers() {
+    let dir = dir(&[("handler.py/x", ""), ("+main/x", "")]);
+    symlink("/dev/zero", dir.path().join("main.py")).unwrap();
+    symlink("loop", dir.path().join("loop")).unwrap();
+    assert!(matches!(detect(dir.path()), Err(DetectError::Nothing)));
+}

@@ -1,0 +1,219 @@
+//! The one table of keys: name, type, default, bounds and what each is for.
+
+use super::settings::{BuildMode, Keep, RootfsMode, Runtime};
+
+/// One key of `fn.toml`.
+#[derive(Debug)]
+pub struct Key {
+    /// The name, with its section before a point: `memory`, `scale.max`.
+    pub name: &'static str,
+    /// What kind of value it takes.
+    pub kind: Kind,
+    /// The default as `--set` would read it, or `None` if there is none.
+    pub default: Option<&'static str>,
+    /// The least and the most it may be, if it has bounds of its own.
+    pub bounds: Option<Bounds>,
+    /// What it is for: one or more full sentences.
+    pub doc: &'static str,
+}
+
+/// The values that a key may have, both ends included, as `--set` would read them.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// The least value.
+    pub least: &'static str,
+    /// The greatest value.
+    pub most: &'static str,
+    /// Why there, as a full sentence.
+    pub why: &'static str,
+}
+
+/// What kind of value a key takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// A size such as `"256MiB"`.
+    Size,
+    /// A duration such as `"30s"`.
+    Span,
+    /// A whole number.
+    Whole,
+    /// A number with a point.
+    Decimal,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A list of texts.
+    List,
+    /// A table of texts.
+    Table,
+}
+
+const fn bounds(least: &'static str, most: &'static str, why: &'static str) -> Option<Bounds> {
+    Some(Bounds { least, most, why })
+}
+
+/// Every key that `fn.toml` may hold, in the order of the documentation.
+pub const KEYS: &[Key] = &[
+    Key {
+        name: "name",
+        kind: Kind::Text,
+        default: None,
+        bounds: None,
+        doc: "The name of the function: 1 to 63 of `a-z`, `0-9` and `-`. Without it, the name of the directory.",
+    },
+    Key {
+        name: "runtime",
+        kind: Kind::Word(Runtime::WORDS),
+        default: None,
+        bounds: None,
+        doc: "The program that runs the handler. Without it, what the files say.",
+    },
+    Key {
+        name: "handler",
+        kind: Kind::Text,
+        default: None,
+        bounds: None,
+        doc: "`python` and `node`: `<file without its ending>.<function>`. `stdio`: the path of an executable in \
+              the bundle. Without it, what the files say.",
+    },
+    Key {
+        name: "memory",
+        kind: Kind::Size,
+        default: Some("256MiB"),
+        bounds: bounds("16MiB", "256GiB", "An interpreter needs 16MiB to start at all."),
+        doc: "Most memory of one instance, its `/tmp` included. An instance that needs more is killed.",
+    },
+    Key {
+        name: "cpu",
+        kind: Kind::Decimal,
+        default: Some("1.0"),
+        bounds: bounds(
+            "0.01",
+            "256.0",
+            "The kernel gives out processor time in steps of a hundredth.",
+        ),
+        doc: "Processors of one instance.",
+    },
+    Key {
+        name: "pids",
+        kind: Kind::Whole,
+        default: Some("128"),
+        bounds: bounds("4", "32768", "The first process of a sandbox and the runtime need 4."),
+        doc: "Most processes and threads of one instance.",
+    },
+    Key {
+        name: "tmp",
+        kind: Kind::Size,
+        default: Some("64MiB"),
+        bounds: bounds("64KiB", "64GiB", "It is a file system in memory."),
+        doc: "Size of `/tmp`. It lives in memory and counts towards `memory` as it fills.",
+    },
+    Key {
+        name: "timeout",
+        kind: Kind::Span,
+        default: Some("30s"),
+        bounds: bounds(
+            "10ms",
+            "24h",
+            "Longer work belongs to something that survives a restart.",
+        ),
+        doc: "Longest time for one invocation, from the arrival of the request to the end of the reply.",
+    },
+    Key {
+        name: "idle",
+        kind: Kind::Span,
+        default: Some("60s"),
+        bounds: bounds("10ms", "24h", "To keep instances for good, set `scale.min`."),
+        doc: "How long an instance is kept after its last invocation.",
+    },
+    Key {
+        name: "concurrency",
+        kind: Kind::Whole,
+        default: Some("1"),
+        bounds: bounds(
+            "1",
+            "64",
+            "Each invocation at a time has a socket of its own in the instance.",
+        ),
+        doc: "Invocations that one instance runs at a time.",
+    },
+    Key {
+        name: "queue",
+        kind: Kind::Whole,
+        default: Some("100"),
+        bounds: bounds("0", "100000", "Whoever waits holds memory of the server."),
+        doc: "Most invocations that wait for an instance. The next one is answered 429.",
+    },
+    Key {
+        name: "max_body",
+        kind: Kind::Size,
+        default: Some("6MiB"),
+        bounds: bounds("0B", "1TiB", "A body ends some time."),
+        doc: "Largest request body. A larger one is answered 413. At most 6MiB for `python` and `node`, whose \
+              events are held in memory.",
+    },
+    Key {
+        name: "rootfs",
+        kind: Kind::Word(RootfsMode::WORDS),
+        default: Some("read-only"),
+        bounds: None,
+        doc: "Whether the code can write outside `/tmp`. What it writes goes away with the instance.",
+    },
+    Key {
+        name: "build",
+        kind: Kind::Word(BuildMode::WORDS),
+        default: Some("safe"),
+        bounds: None,
+        doc: "Whether install scripts of dependencies run. `allow-scripts` runs them inside a build sandbox.",
+    },
+    Key {
+        name: "scale.min",
+        kind: Kind::Whole,
+        default: Some("0"),
+        bounds: bounds("0", "1000", "One machine holds no more."),
+        doc: "Instances that are kept even when no call comes. At most `scale.max`.",
+    },
+    Key {
+        name: "scale.max",
+        kind: Kind::Whole,
+        default: Some("16"),
+        bounds: bounds("1", "1000", "One machine holds no more."),
+        doc: "Most instances at a time.",
+    },
+    Key {
+        name: "scale.keep",
+        kind: Kind::Word(Keep::WORDS),
+        default: Some("auto"),
+        bounds: None,
+        doc: "What is left after `idle`. `auto`: what makes the next start fast, but no process that ran an \
+              invocation. `nothing`: no process at all.",
+    },
+    Key {
+        name: "env",
+        kind: Kind::Table,
+        default: None,
+        bounds: None,
+        doc: "Environment variables. Names that start with `FN_`, `AWS_LAMBDA_` or `LAMBDA_` and `_HANDLER` belong \
+              to the platform.",
+    },
+    Key {
+        name: "stdio.args",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Arguments of the executable of a `stdio` function.",
+    },
+];
+
+impl Key {
+    /// The key with exactly this name.
+    pub fn find(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+
+    /// The section it stands in, empty for the top of the file.
+    pub fn section(&self) -> &'static str {
+        self.name.split_once('.').map_or("", |(section, _)| section)
+    }
+}

@@ -1,0 +1,358 @@
+//! From what was typed to what it means: defaults, then every bound, each with its own message.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::str::FromStr;
+
+use super::keys::{KEYS, Key};
+use super::settings::{Runtime, Scale, Settings, Stdio};
+use super::typed::Manifest;
+use crate::detect::Detected;
+use crate::{ByteSize, FunctionName};
+
+/// Largest event of a handler, raw: the body limit of Lambda's synchronous invocations.
+const HANDLER_BODY: ByteSize = ByteSize::mib(6);
+/// Longest `handler`, in bytes.
+const HANDLER_LENGTH: usize = 512;
+/// Most environment variables.
+const ENV_COUNT: usize = 256;
+/// Most bytes of all environment variables: half of what Linux takes for one string of an exec.
+const ENV_BYTES: usize = 64 * 1024;
+/// Most arguments.
+const ARGS_COUNT: usize = 256;
+/// Most bytes of all arguments.
+const ARGS_BYTES: usize = 64 * 1024;
+/// Starts of variable names that the platform sets itself.
+const RESERVED_PREFIXES: [&str; 3] = ["FN_", "AWS_LAMBDA_", "LAMBDA_"];
+
+/// Why a manifest cannot be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ResolveError {
+    /// A value outside of the bounds of its key.
+    #[error("{key} is {given}, but it must be from {least} to {most}")]
+    OutOfBounds {
+        /// The key.
+        key: &'static str,
+        /// The value.
+        given: String,
+        /// The least value.
+        least: &'static str,
+        /// The greatest value.
+        most: &'static str,
+        /// Why the bounds are there.
+        why: &'static str,
+    },
+    /// `name` in the manifest and the name of the deploy differ.
+    #[error("the manifest names the function {manifest}, but it is deployed as {deployed}")]
+    OtherName {
+        /// `name` in the manifest.
+        manifest: FunctionName,
+        /// The name of the deploy.
+        deployed: FunctionName,
+    },
+    /// `runtime` was typed, `handler` was not, and the files are of another runtime.
+    #[error("runtime is {typed}, but the files hold a handler for {detected}")]
+    OtherRuntime {
+        /// `runtime` in the manifest.
+        typed: Runtime,
+        /// What the files hold.
+        detected: Runtime,
+    },
+    /// `scale.min` is more than `scale.max`.
+    #[error("scale.min is {min}, more than scale.max, which is {max}")]
+    ScaleOrder {
+        /// `scale.min`
+        min: u32,
+        /// `scale.max`
+        max: u32,
+    },
+    /// `max_body` is more than a handler's event can hold.
+    #[error("max_body is {given}, but an event of the {runtime} runtime holds at most {HANDLER_BODY}")]
+    HandlerBody {
+        /// `max_body`
+        given: ByteSize,
+        /// The runtime.
+        runtime: Runtime,
+    },
+    /// `handler` is not `<file>.<function>`.
+    #[error("handler {handler:?} is not of the form <file without its ending>.<function>")]
+    HandlerForm {
+        /// The value.
+        handler: String,
+    },
+    /// `handler` of a `stdio` function is not a path inside the bundle.
+    #[error("handler {handler:?} is not a path inside the bundle")]
+    HandlerPath {
+        /// The value.
+        handler: String,
+    },
+    /// A variable name that no shell could set.
+    #[error("{name:?} is not a name of an environment variable")]
+    EnvName {
+        /// The name.
+        name: String,
+    },
+    /// A variable name that the platform sets itself.
+    #[error("the environment variable {name} belongs to the platform")]
+    EnvReserved {
+        /// The name.
+        name: String,
+    },
+    /// A variable value with a NUL byte.
+    #[error("the value of the environment variable {name} has a NUL byte")]
+    EnvValue {
+        /// The name.
+        name: String,
+    },
+    /// Too many variables.
+    #[error("{count} environment variables, at most {ENV_COUNT} are allowed")]
+    EnvCount {
+        /// How many.
+        count: usize,
+    },
+    /// Too many bytes of variables.
+    #[error("the environment variables have {bytes} bytes together, at most {ENV_BYTES} are allowed")]
+    EnvBytes {
+        /// How many.
+        bytes: usize,
+    },
+    /// `stdio.args` for another runtime.
+    #[error("stdio.args is set, but the runtime is {runtime}")]
+    ArgsRuntime {
+        /// The runtime.
+        runtime: Runtime,
+    },
+    /// An argument with a NUL byte.
+    #[error("argument {index} of stdio.args has a NUL byte")]
+    ArgsNul {
+        /// Its place, counted from 0.
+        index: usize,
+    },
+    /// Too many arguments.
+    #[error("stdio.args has {count} arguments, at most {ARGS_COUNT} are allowed")]
+    ArgsCount {
+        /// How many.
+        count: usize,
+    },
+    /// Too many bytes of arguments.
+    #[error("stdio.args has {bytes} bytes together, at most {ARGS_BYTES} are allowed")]
+    ArgsBytes {
+        /// How many.
+        bytes: usize,
+    },
+}
+
+impl ResolveError {
+    /// What to do about it, as a full sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            ResolveError::OutOfBounds { why, .. } => why,
+            ResolveError::OtherName { .. } => "Deploy it under the name in fn.toml, or take the name out of fn.toml.",
+            ResolveError::OtherRuntime { .. } => "Set `handler` to what that runtime is to run, or correct `runtime`.",
+            ResolveError::ScaleOrder { .. } => "Raise scale.max or lower scale.min.",
+            ResolveError::HandlerBody { .. } => "Lower max_body, or use the stdio runtime, which streams its body.",
+            ResolveError::HandlerForm { .. } => {
+                "Write for example `handler.handler`, or `src/app.main` for the function main in src/app."
+            }
+            ResolveError::HandlerPath { .. } => "Write a path from the top of the bundle, such as `bin/handler`.",
+            ResolveError::EnvName { .. } => "Use letters, digits and `_`, and no digit at the start.",
+            ResolveError::EnvReserved { .. } => {
+                "Choose a name that is not `_HANDLER` and does not start with FN_, AWS_LAMBDA_ or LAMBDA_."
+            }
+            ResolveError::EnvValue { .. } | ResolveError::ArgsNul { .. } => {
+                "Remove the NUL byte: the kernel ends a string there."
+            }
+            ResolveError::EnvCount { .. } | ResolveError::EnvBytes { .. } => {
+                "Put large settings into a file of the bundle."
+            }
+            ResolveError::ArgsRuntime { .. } => "Remove the section [stdio], or set runtime to stdio.",
+            ResolveError::ArgsCount { .. } | ResolveError::ArgsBytes { .. } => {
+                "Put long argument lists into a file of the bundle."
+            }
+        }
+    }
+}
+
+impl Manifest {
+    /// Fills in defaults and what was detected, and checks every bound.
+    ///
+    /// `detected` should come from [`Manifest::detect`], which takes `runtime` and `handler` of the
+    /// manifest into account.
+    ///
+    /// # Errors
+    /// The first bound that does not hold, in the order of [`KEYS`].
+    pub fn resolve(&self, name: &FunctionName, detected: &Detected) -> Result<Settings, ResolveError> {
+        let default = defaults();
+        if let Some(manifest) = &self.name
+            && manifest != name
+        {
+            return Err(ResolveError::OtherName {
+                manifest: manifest.clone(),
+                deployed: name.clone(),
+            });
+        }
+        let runtime = self.runtime.unwrap_or(detected.runtime);
+        let handler = match &self.handler {
+            Some(handler) => handler.clone(),
+            None if runtime != detected.runtime => {
+                return Err(ResolveError::OtherRuntime {
+                    typed: runtime,
+                    detected: detected.runtime,
+                });
+            }
+            None => detected.handler.clone(),
+        };
+        check_handler(runtime, &handler)?;
+
+        let settings = Settings {
+            runtime,
+            handler,
+            memory: bounded("memory", decided(self.memory, default.memory))?,
+            cpu: bounded("cpu", decided(self.cpu, default.cpu))?,
+            pids: bounded("pids", decided(self.pids, default.pids))?,
+            tmp: bounded("tmp", decided(self.tmp, default.tmp))?,
+            timeout: bounded("timeout", decided(self.timeout, default.timeout))?,
+            idle: bounded("idle", decided(self.idle, default.idle))?,
+            concurrency: u8::try_from(bounded("concurrency", decided(self.concurrency, default.concurrency))?)
+                .expect("the most that KEYS allows is 64"),
+            queue: bounded("queue", decided(self.queue, default.queue))?,
+            max_body: bounded("max_body", decided(self.max_body, default.max_body))?,
+            rootfs: decided(self.rootfs, default.rootfs),
+            build: decided(self.build, default.build),
+            scale: Scale {
+                min: bounded("scale.min", decided(self.scale.min, default.scale.min))?,
+                max: bounded("scale.max", decided(self.scale.max, default.scale.max))?,
+                keep: decided(self.scale.keep, default.scale.keep),
+            },
+            env: self.env.clone(),
+            stdio: Stdio {
+                args: self.stdio.args.clone().unwrap_or_default(),
+            },
+        };
+        if runtime != Runtime::Stdio && settings.max_body > HANDLER_BODY {
+            return Err(ResolveError::HandlerBody {
+                given: settings.max_body,
+                runtime,
+            });
+        }
+        if settings.scale.min > settings.scale.max {
+            return Err(ResolveError::ScaleOrder {
+                min: settings.scale.min,
+                max: settings.scale.max,
+            });
+        }
+        check_env(&settings.env)?;
+        check_args(runtime, &settings.stdio.args)?;
+        Ok(settings)
+    }
+}
+
+/// The manifest in which every default was typed.
+fn defaults() -> Manifest {
+    let mut manifest = Manifest::default();
+    for key in KEYS {
+        if let Some(default) = key.default {
+            manifest
+                .set(key.name, default)
+                .expect("every default of KEYS is valid, see the tests");
+        }
+    }
+    manifest
+}
+
+fn decided<T>(typed: Option<T>, default: Option<T>) -> T {
+    typed
+        .or(default)
+        .expect("KEYS has a default for every key that is decided here, see the tests")
+}
+
+fn bounded<T: FromStr + PartialOrd + Display>(key: &'static str, value: T) -> Result<T, ResolveError> {
+    let Some(bounds) = Key::find(key).and_then(|key| key.bounds) else {
+        return Ok(value);
+    };
+    match (bounds.least.parse::<T>(), bounds.most.parse::<T>()) {
+        (Ok(least), Ok(most)) if least <= value && value <= most => Ok(value),
+        _ => Err(ResolveError::OutOfBounds {
+            key,
+            given: value.to_string(),
+            least: bounds.least,
+            most: bounds.most,
+            why: bounds.why,
+        }),
+    }
+}
+
+fn check_handler(runtime: Runtime, handler: &str) -> Result<(), ResolveError> {
+    let sound = !handler.is_empty() && handler.len() <= HANDLER_LENGTH && !handler.contains('\0');
+    if runtime == Runtime::Stdio {
+        let inside = handler.split('/').all(|part| !matches!(part, "" | "." | ".."));
+        return match sound && inside {
+            true => Ok(()),
+            false => Err(ResolveError::HandlerPath {
+                handler: handler.to_owned(),
+            }),
+        };
+    }
+    let plain = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '$'))
+    };
+    let formed = handler
+        .rsplit_once('.')
+        .is_some_and(|(file, function)| file.split(['/', '.']).all(plain) && plain(function));
+    match sound && formed {
+        true => Ok(()),
+        false => Err(ResolveError::HandlerForm {
+            handler: handler.to_owned(),
+        }),
+    }
+}
+
+fn check_env(env: &BTreeMap<String, String>) -> Result<(), ResolveError> {
+    if env.len() > ENV_COUNT {
+        return Err(ResolveError::EnvCount { count: env.len() });
+    }
+    for (name, value) in env {
+        let named = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !name.is_empty()
+            && !name.starts_with(|c: char| c.is_ascii_digit());
+        if !named {
+            return Err(ResolveError::EnvName { name: name.clone() });
+        }
+        if name == "_HANDLER" || RESERVED_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+            return Err(ResolveError::EnvReserved { name: name.clone() });
+        }
+        if value.contains('\0') {
+            return Err(ResolveError::EnvValue { name: name.clone() });
+        }
+    }
+    // Two more for `=` and the NUL that the kernel counts.
+    let bytes = env.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
+    match bytes {
+        0..=ENV_BYTES => Ok(()),
+        _ => Err(ResolveError::EnvBytes { bytes }),
+    }
+}
+
+fn check_args(runtime: Runtime, args: &[String]) -> Result<(), ResolveError> {
+    if !args.is_empty() && runtime != Runtime::Stdio {
+        return Err(ResolveError::ArgsRuntime { runtime });
+    }
+    if args.len() > ARGS_COUNT {
+        return Err(ResolveError::ArgsCount { count: args.len() });
+    }
+    if let Some(index) = args.iter().position(|arg| arg.contains('\0')) {
+        return Err(ResolveError::ArgsNul { index });
+    }
+    let bytes = args.iter().map(|arg| arg.len() + 1).sum();
+    match bytes {
+        0..=ARGS_BYTES => Ok(()),
+        _ => Err(ResolveError::ArgsBytes { bytes }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,207 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Cpu, Span};
+
+fn detected(runtime: Runtime) -> Detected {
+    let handler = if runtime == Runtime::Stdio {
+        "bin/handler"
+    } else {
+        "handler.handler"
+    };
+    Detected {
+        runtime,
+        handler: handler.to_owned(),
+    }
+}
+
+fn resolve_as(runtime: Runtime, set: &[(&str, &str)]) -> Result<Settings, ResolveError> {
+    let mut manifest = Manifest::default();
+    for (key, value) in set {
+        manifest.set(key, value).unwrap();
+    }
+    manifest.resolve(&"hello".parse().unwrap(), &detected(runtime))
+}
+
+fn refused(set: &[(&str, &str)]) -> ResolveError {
+    let error = resolve_as(Runtime::Python, set).unwrap_err();
+    assert!(error.hint().ends_with('.'), "{error:?}");
+    error
+}
+
+#[test]
+fn the_defaults_are_the_documented_ones() {
+    let settings = resolve_as(Runtime::Python, &[]).unwrap();
+    assert_eq!(settings.memory, ByteSize::mib(256));
+    assert_eq!(settings.cpu, Cpu::millis(1000));
+    assert_eq!(settings.pids, 128);
+    assert_eq!(settings.tmp, ByteSize::mib(64));
+    assert_eq!(settings.timeout, Span::secs(30));
+    assert_eq!(settings.idle, Span::secs(60));
+    assert_eq!((settings.concurrency, settings.queue), (1, 100));
+    assert_eq!(settings.max_body, ByteSize::mib(6));
+    assert_eq!((settings.scale.min, settings.scale.max), (0, 16));
+    assert_eq!(settings.scale.keep.as_str(), "auto");
+    assert_eq!(settings.rootfs.as_str(), "read-only");
+    assert_eq!(settings.build.as_str(), "safe");
+    assert_eq!(settings.handler, "handler.handler");
+    let json = serde_json::to_string(&settings).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+}
+
+#[test]
+fn both_ends_of_every_bound_hold_and_nothing_beyond() {
+    let outside = [
+        ("memory", "16777215", "257GiB"),
+        ("cpu", "0.009", "256.001"),
+        ("pids", "3", "32769"),
+        ("tmp", "1KiB", "65GiB"),
+        ("timeout", "9ms", "25h"),
+        ("idle", "9ms", "25h"),
+        ("concurrency", "0", "65"),
+        ("queue", "", "100001"),
+        ("max_body", "", "1025GiB"),
+        ("scale.min", "", "1001"),
+        ("scale.max", "0", "1001"),
+    ];
+    for key in KEYS.iter().filter(|key| key.bounds.is_some()) {
+        let bounds = key.bounds.unwrap();
+        let other = if key.name == "scale.min" {
+            ("scale.max", "1000")
+        } else {
+            ("queue", "1")
+        };
+        for end in [bounds.least, bounds.most] {
+            resolve_as(Runtime::Stdio, &[other, (key.name, end)]).unwrap();
+        }
+        let (_, below, above) = outside.iter().find(|(name, ..)| *name == key.name).unwrap();
+        for value in [below, above].into_iter().filter(|value| !value.is_empty()) {
+            match resolve_as(Runtime::Stdio, &[(key.name, value)]).unwrap_err() {
+                ResolveError::OutOfBounds { key: named, .. } => assert_eq!(named, key.name),
+                error => panic!("{}: {error}", key.name),
+            }
+        }
+    }
+    assert_eq!(
+        refused(&[("memory", "1MiB")]).to_string(),
+        "memory is 1MiB, but it must be from 16MiB to 256GiB"
+    );
+}
+
+#[test]
+fn keys_that_depend_on_each_other_are_checked_together() {
+    assert_eq!(
+        refused(&[("scale.min", "3"), ("scale.max", "2")]),
+        ResolveError::ScaleOrder { min: 3, max: 2 }
+    );
+    assert!(matches!(
+        refused(&[("max_body", "7MiB")]),
+        ResolveError::HandlerBody { .. }
+    ));
+    assert!(resolve_as(Runtime::Stdio, &[("max_body", "7GiB")]).is_ok());
+    assert!(matches!(
+        refused(&[("stdio.args", "[\"x\"]")]),
+        ResolveError::ArgsRuntime { .. }
+    ));
+    assert!(matches!(refused(&[("name", "other")]), ResolveError::OtherName { .. }));
+    assert!(matches!(
+        refused(&[("runtime", "node")]),
+        ResolveError::OtherRuntime { .. }
+    ));
+    assert!(resolve_as(Runtime::Python, &[("runtime", "node"), ("handler", "index.handler")]).is_ok());
+    assert!(resolve_as(Runtime::Python, &[("name", "hello")]).is_ok());
+}
+
+#[test]
+fn handlers_stay_inside_the_bundle() {
+    for handler in [
+        "",
+        "handler",
+        "../x.handler",
+        "/etc/x.handler",
+        ".handler",
+        "x.",
+        "a..b",
+        "a b.c",
+        "a//b.c",
+    ] {
+        assert!(
+            matches!(refused(&[("handler", handler)]), ResolveError::HandlerForm { .. }),
+            "{handler}"
+        );
+    }
+    for handler in ["src/app.main", "pkg.mod.handler", "my-file.lambda_handler"] {
+        assert_eq!(
+            resolve_as(Runtime::Python, &[("handler", handler)]).unwrap().handler,
+            handler
+        );
+    }
+    for handler in ["", "/bin/sh", "../x", "a/../b", "a//b", "a/", "./a", "a\0b"] {
+        let error = resolve_as(Runtime::Stdio, &[("handler", handler)]).unwrap_err();
+        assert!(matches!(error, ResolveError::HandlerPath { .. }), "{handler}");
+    }
+}
+
+#[test]
+fn the_environment_has_its_own_rules() {
+    for name in ["", "1A", "A B", "A=B", "É"] {
+        let key = format!("env.{name}");
+        assert!(
+            matches!(refused(&[(&key, "x")]), ResolveError::EnvName { .. }),
+            "{name}"
+        );
+    }
+    for name in ["FN_LANES", "_HANDLER", "LAMBDA_TASK_ROOT", "AWS_LAMBDA_FUNCTION_NAME"] {
+        let key = format!("env.{name}");
+        assert!(
+            matches!(refused(&[(&key, "x")]), ResolveError::EnvReserved { .. }),
+            "{name}"
+        );
+    }
+    assert!(matches!(refused(&[("env.A", "a\0b")]), ResolveError::EnvValue { .. }));
+    assert!(matches!(
+        refused(&[("env.A", &"x".repeat(ENV_BYTES))]),
+        ResolveError::EnvBytes { .. }
+    ));
+    let many: Vec<String> = (0..=ENV_COUNT).map(|index| format!("env.V{index}")).collect();
+    let many: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), "")).collect();
+    assert!(matches!(refused(&many), ResolveError::EnvCount { .. }));
+    assert!(resolve_as(Runtime::Python, &[("env.PATH", "/function/bin")]).is_ok());
+}
+
+#[test]
+fn arguments_have_their_own_rules() {
+    let args = |args: Vec<String>| check_args(Runtime::Stdio, &args).unwrap_err();
+    assert!(matches!(
+        args(vec!["a\0b".to_owned()]),
+        ResolveError::ArgsNul { index: 0 }
+    ));
+    assert!(matches!(
+        args(vec![String::new(); ARGS_COUNT + 1]),
+        ResolveError::ArgsCount { .. }
+    ));
+    assert!(matches!(
+        args(vec!["x".repeat(ARGS_BYTES)]),
+        ResolveError::ArgsBytes { .. }
+    ));
+}
+
+proptest! {
+    #[test]
+    fn whatever_resolves_keeps_every_rule(handler in ".*", name in ".*", value in ".*", memory: u64, min: u32, max: u32) {
+        for runtime in [Runtime::Python, Runtime::Stdio] {
+            let manifest = Manifest {
+                handler: Some(handler.clone()),
+                memory: Some(ByteSize::bytes(memory)),
+                scale: super::super::ScaleTyped { min: Some(min), max: Some(max), keep: None },
+                env: [(name.clone(), value.clone())].into(),
+                ..Manifest::default()
+            };
+            if let Ok(settings) = manifest.resolve(&"hello".parse().unwrap(), &detected(runtime)) {
+                prop_assert!(settings.scale.min <= settings.scale.max && settings.scale.max <= 1000);
+                prop_assert!(!settings.handler.starts_with('/') && !settings.handler.contains(".."));
+                prop_assert!(!settings.env.iter().any(|(name, value)| name.contains('=') || value.contains('\0')));
+            }
+        }
+    }
+}

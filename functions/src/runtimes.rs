@@ -1,0 +1,17 @@
+//! Which program runs a revision, with which environment, and the files it needs from us.
+//!
+//! Three runtimes: [`python`] and [`node`] exec the host's interpreter on a shim of ours, which loads the handler and
+//! speaks the frames of [`crate::wire`]; [`stdio`] is a resident of ours that starts the function's own program once
+//! per invocation. The shims are embedded in this crate and put below `/var/runtime` of every sandbox by whoever builds
+//! its root ([`base_files`]).
+//!
+//! Owns no process but the short ones that ask an interpreter for its version ([`HostRuntimes::find`]).
+
+mod host;
+mod launch;
+pub mod node;
+pub mod python;
+pub mod stdio;
+
+pub use host::{HostRuntimes, Interpreter, Missing, Version};
+pub use launch::{BaseFile, FUNCTION_DIR, Launch, LaunchError, Program, TASK_ROOT, base_files, launch};

@@ -1,0 +1,283 @@
+//! From a revision to the program that runs it.
+
+use std::collections::BTreeMap;
+
+use super::host::{HostRuntimes, Missing};
+use super::{node, python, stdio};
+use crate::{Revision, Runtime};
+
+/// Where the bundle is in a sandbox; also the working directory.
+pub const FUNCTION_DIR: &str = "/function";
+
+/// A second name for [`FUNCTION_DIR`] that code written for Lambda expects: a symbolic link in the base.
+pub const TASK_ROOT: &str = "/var/task";
+
+/// A file of ours that every sandbox has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BaseFile {
+    /// Absolute path in the sandbox.
+    pub path: &'static str,
+    /// Permission bits.
+    pub mode: u32,
+    /// The whole content.
+    pub contents: &'static [u8],
+}
+
+/// All files of ours that every sandbox has.
+pub fn base_files() -> Vec<BaseFile> {
+    vec![python::BOOTSTRAP, node::BOOTSTRAP]
+}
+
+/// What a sandbox has to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Launch {
+    /// How `argv` is to be understood.
+    pub program: Program,
+    /// The command line, program first, as paths inside the sandbox.
+    pub argv: Vec<String>,
+    /// The whole environment, each name once, in order of names.
+    pub env: Vec<(String, String)>,
+    /// The working directory.
+    pub cwd: String,
+}
+
+/// What is started in the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Program {
+    /// `argv` is executed.
+    Exec,
+    /// The part of our own binary with this name runs and gets `argv`.
+    Resident(String),
+}
+
+/// Why a revision can't be run on this host.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LaunchError {
+    /// The interpreter for its runtime is missing.
+    #[error("no {runtime} functions can run here")]
+    Runtime {
+        /// The runtime.
+        runtime: Runtime,
+        /// What is wrong with the interpreter.
+        source: Missing,
+    },
+}
+
+impl LaunchError {
+    /// What to do about it, as a full sentence.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            LaunchError::Runtime { source, .. } => source.hint(),
+        }
+    }
+}
+
+/// How to run `revision`.
+///
+/// The environment is ours, overlaid by the function's own, which can't name `_HANDLER` or a reserved prefix.
+///
+/// # Errors
+/// [`LaunchError::Runtime`] when this host lacks the interpreter.
+pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, LaunchError> {
+    let settings = &revision.settings;
+    let runtime = settings.runtime;
+    host.interpreter(runtime).map_err(|source| LaunchError::Runtime {
+        runtime,
+        source: source.clone(),
+    })?;
+    let mut env = environment(revision);
+    let (program, argv) = match runtime {
+        Runtime::Python => {
+            env.extend(python::env());
+            (Program::Exec, python::argv())
+        }
+        Runtime::Node => (Program::Exec, node::argv(settings.memory)),
+        Runtime::Stdio => (
+            Program::Resident(stdio::RESIDENT.to_owned()),
+            stdio::argv(&settings.handler, &settings.stdio.args),
+        ),
+    };
+    env.extend(settings.env.clone());
+    Ok(Launch {
+        program,
+        argv,
+        env: env.into_iter().collect(),
+        cwd: FUNCTION_DIR.to_owned(),
+    })
+}
+
+/// What every function finds in its environment, whatever its runtime. Names from "Defining Lambda environment
+/// variables" in the AWS Lambda developer guide where Lambda has one.
+fn environment(revision: &Revision) -> BTreeMap<String, String> {
+    let settings = &revision.settings;
+    let name = revision.name.to_string();
+    let number = revision.number.to_string();
+    [
+        ("HOME", "/tmp".to_owned()),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
+        ("LANG", "C.UTF-8".to_owned()),
+        ("TZ", "UTC".to_owned()),
+        ("_HANDLER", settings.handler.clone()),
+        ("LAMBDA_TASK_ROOT", TASK_ROOT.to_owned()),
+        ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_NAME", name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", number.clone()),
+        (
+            "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+            (settings.memory.as_u64() >> 20).to_string(),
+        ),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
+        ("AWS_LAMBDA_LOG_STREAM_NAME", format!("[{number}]")),
+        ("FN_FUNCTION", name),
+        ("FN_REVISION", number),
+        ("FN_LANES", settings.concurrency.to_string()),
+    ]
+    .into_iter()
+    .map(|(key, value)| (key.to_owned(), value))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::host::{Interpreter, Version};
+    use super::*;
+    use crate::detect::Detected;
+    use crate::{Digest, Manifest, RevisionNumber};
+
+    fn host() -> HostRuntimes {
+        let found = |path: &str| {
+            Ok(Interpreter {
+                path: path.into(),
+                version: Version(30, 0, 0),
+            })
+        };
+        HostRuntimes {
+            python: found(python::INTERPRETER),
+            node: found(node::INTERPRETER),
+        }
+    }
+
+    fn revision(toml: &str, runtime: Runtime, handler: &str) -> Revision {
+        let name = "hello".parse().unwrap();
+        let detected = Detected {
+            runtime,
+            handler: handler.to_owned(),
+        };
+        let settings = Manifest::from_toml(toml).unwrap().resolve(&name, &detected).unwrap();
+        Revision {
+            name,
+            number: RevisionNumber::new(3).unwrap(),
+            bundle: Digest::of(b""),
+            settings,
+            created: jiff::Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    fn get<'a>(launch: &'a Launch, name: &str) -> Option<&'a str> {
+        launch
+            .env
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    #[test]
+    fn python_runs_the_shim_with_the_functions_modules() {
+        let launch = launch(&revision("", Runtime::Python, "handler.handler"), &host()).unwrap();
+        assert_eq!(launch.program, Program::Exec);
+        assert_eq!(
+            launch.argv,
+            ["/usr/bin/python3", "-s", "-B", "/var/runtime/python/bootstrap.py"]
+        );
+        assert_eq!(launch.cwd, "/function");
+        for (name, value) in [
+            ("_HANDLER", "handler.handler"),
+            ("PYTHONPATH", "/function:/function/.fn-packages"),
+            ("AWS_LAMBDA_FUNCTION_NAME", "hello"),
+            ("AWS_LAMBDA_FUNCTION_VERSION", "3"),
+            ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "256"),
+            ("LAMBDA_TASK_ROOT", "/var/task"),
+            ("FN_FUNCTION", "hello"),
+            ("FN_REVISION", "3"),
+            ("FN_LANES", "1"),
+            ("HOME", "/tmp"),
+            ("LANG", "C.UTF-8"),
+        ] {
+            assert_eq!(get(&launch, name), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn node_gets_a_heap_that_fits_its_memory() {
+        let launch = launch(
+            &revision("memory = \"128MiB\"", Runtime::Node, "index.handler"),
+            &host(),
+        )
+        .unwrap();
+        assert_eq!(
+            launch.argv,
+            [
+                "/usr/bin/node",
+                "--max-old-space-size=96",
+                "/var/runtime/node/bootstrap.mjs"
+            ]
+        );
+    }
+
+    #[test]
+    fn stdio_runs_the_functions_program_below_a_resident() {
+        let revision = revision("[stdio]\nargs = [\"-v\", \"a b\"]", Runtime::Stdio, "bin/handler.sh");
+        let launch = launch(&revision, &host()).unwrap();
+        assert_eq!(launch.program, Program::Resident("stdio".to_owned()));
+        assert_eq!(launch.argv, ["/function/bin/handler.sh", "-v", "a b"]);
+    }
+
+    #[test]
+    fn the_functions_own_environment_comes_last_and_each_name_once() {
+        let revision = revision(
+            "concurrency = 4\n[env]\nPATH = \"/function\"\nA = \"b\"",
+            Runtime::Python,
+            "a.b",
+        );
+        let launch = launch(&revision, &host()).unwrap();
+        assert_eq!(get(&launch, "PATH"), Some("/function"));
+        assert_eq!(get(&launch, "A"), Some("b"));
+        assert_eq!(get(&launch, "FN_LANES"), Some("4"));
+        assert!(launch.env.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    fn a_missing_interpreter_stops_only_its_own_runtime() {
+        let missing = Missing::NotInstalled {
+            path: node::INTERPRETER.into(),
+        };
+        let host = HostRuntimes {
+            node: Err(missing.clone()),
+            ..host()
+        };
+        let error = launch(&revision("", Runtime::Node, "index.handler"), &host).unwrap_err();
+        assert_eq!(
+            error,
+            LaunchError::Runtime {
+                runtime: Runtime::Node,
+                source: missing
+            }
+        );
+        assert!(error.hint().contains("nodejs"));
+        assert!(launch(&revision("", Runtime::Stdio, "x"), &host).is_ok());
+    }
+
+    #[test]
+    fn the_shims_are_where_the_command_lines_look_for_them() {
+        let files = base_files();
+        for argv in [python::argv(), node::argv(crate::ByteSize::mib(256))] {
+            let shim = argv.last().unwrap();
+            assert!(
+                files.iter().any(|file| file.path == shim && !file.contents.is_empty()),
+                "{shim}"
+            );
+        }
+    }
+}

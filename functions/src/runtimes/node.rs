@@ -1,0 +1,30 @@
+//! `handler(event, context)` in Node, sync or async, CommonJS or ES module, run by the host's interpreter on a shim of
+//! ours.
+
+use super::host::Version;
+use super::launch::BaseFile;
+use crate::ByteSize;
+
+/// The interpreter, on the host and in every sandbox.
+pub const INTERPRETER: &str = "/usr/bin/node";
+
+/// Older ones lack what the shim uses.
+pub const OLDEST: Version = Version(18, 0, 0);
+
+/// The shim.
+pub const BOOTSTRAP: BaseFile = BaseFile {
+    path: "/var/runtime/node/bootstrap.mjs",
+    mode: 0o444,
+    contents: include_bytes!("node/bootstrap.mjs"),
+};
+
+/// The command line. Node sizes its heap by the machine it sees, not by the function's limit, and would let garbage
+/// grow until the kernel kills it; three quarters leave room for buffers and code.
+pub(super) fn argv(memory: ByteSize) -> Vec<String> {
+    let heap = (memory.as_u64() >> 20) * 3 / 4;
+    vec![
+        INTERPRETER.to_owned(),
+        format!("--max-old-space-size={}", heap.max(16)),
+        BOOTSTRAP.path.to_owned(),
+    ]
+}

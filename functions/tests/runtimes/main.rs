@@ -1,0 +1,9 @@
+//! The runtimes as the host sees them: real interpreters, real programs, real frames.
+
+#![expect(clippy::unwrap_used, reason = "a test that can not go on panics")]
+
+mod examples;
+mod host;
+mod node;
+mod python;
+mod stdio;
