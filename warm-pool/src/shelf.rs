@@ -664,9 +664,6 @@ impl Shelf {
         for id in ids {
             self.kill(id, KillCause::Retired, out);
         }
-        if let Some(until) = self.editions[at].remembers_until() {
-            self.wake(until);
-        }
     }
 
     fn start_what_is_needed(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
