@@ -142,13 +142,13 @@ async fn a_program_streams_both_ways_at_once() {
 async fn a_client_that_sends_everything_first_is_answered() {
     let platform = Platform::start().await;
     platform.deploy_program("cat", json!({})).await;
-    let body = vec![b'x'; 6 * 1024 * 1024];
+    let body = vec![b'#'; 6 * 1024 * 1024];
     let mut stream = TcpStream::connect(platform.address).await.unwrap();
     let head = format!("POST /function/cat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body).await.unwrap();
     let reply = read_to_end(&mut stream).await;
-    assert_eq!(reply.matches('x').count(), body.len() + "x-fn-start x-fn-instance x-fn-revision x-fn-request-id".matches('x').count());
+    assert_eq!(reply.matches('#').count(), body.len());
 }
 
 #[tokio::test]
