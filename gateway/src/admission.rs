@@ -25,12 +25,23 @@ pub(crate) fn find(gateway: &Gateway, name: &FunctionName) -> Result<Arc<Revisio
     if gateway.drain.is_begun() {
         return Err(Outcome::new(Code::Draining, "the server is shutting down").close());
     }
-    gateway.live.get(name).ok_or_else(|| Outcome::new(Code::FunctionNotFound, format!("there is no function {name}")))
+    gateway
+        .live
+        .get(name)
+        .ok_or_else(|| Outcome::new(Code::FunctionNotFound, format!("there is no function {name}")))
 }
 
 /// Checks what the head says about the body, and sets the deadline. `body_too_large` is the only error.
-pub(crate) fn admit(revision: Arc<Revision>, head: &Parts, arrived: Instant, time: Timestamp) -> Result<Admitted, Outcome> {
+pub(crate) fn admit(
+    revision: Arc<Revision>,
+    head: &Parts,
+    arrived: Instant,
+    time: Timestamp,
+) -> Result<Admitted, Outcome> {
     limits::check_declared(head, revision.settings.max_body.as_u64()).map_err(limits::BodyError::outcome)?;
     let timeout = Duration::from_millis(revision.settings.timeout.as_millis());
-    Ok(Admitted { deadline: Deadline::after(arrived, time, timeout), revision })
+    Ok(Admitted {
+        deadline: Deadline::after(arrived, time, timeout),
+        revision,
+    })
 }

@@ -21,9 +21,13 @@ impl Deadline {
     /// `timeout` after an arrival that is known on both clocks.
     pub fn after(arrived: Instant, time: Timestamp, timeout: Duration) -> Self {
         let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
-        let epoch_ms = u64::try_from(time.as_millisecond()).unwrap_or_default().saturating_add(timeout_ms);
+        let epoch_ms = u64::try_from(time.as_millisecond())
+            .unwrap_or_default()
+            .saturating_add(timeout_ms);
         // A timeout too long for the clock means none that anybody will live to see.
-        let at = arrived.checked_add(timeout).unwrap_or_else(|| arrived + Duration::from_secs(u64::from(u32::MAX)));
+        let at = arrived
+            .checked_add(timeout)
+            .unwrap_or_else(|| arrived + Duration::from_secs(u64::from(u32::MAX)));
         Self { at, epoch_ms }
     }
 
@@ -39,7 +43,9 @@ impl Deadline {
 
     /// Runs `future` until the deadline; then it is dropped.
     pub async fn bound<F: Future>(&self, future: F) -> Result<F::Output, Passed> {
-        tokio::time::timeout_at(self.at.into(), future).await.map_err(|_| Passed)
+        tokio::time::timeout_at(self.at.into(), future)
+            .await
+            .map_err(|_| Passed)
     }
 
     /// Resolves at the deadline.

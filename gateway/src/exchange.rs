@@ -52,7 +52,7 @@ pub(crate) enum Content {
     /// All of it; the lease is home.
     Whole(Bytes),
     /// It comes while the caller reads.
-    Flowing(Flow),
+    Flowing(Box<Flow>),
 }
 
 /// Why a call ended without a whole answer. The lease is home or poisoned by then.
@@ -98,12 +98,19 @@ impl Failed {
     pub(crate) fn outcome(self, errors: Errors) -> Outcome {
         let detail = chain(&self);
         let outcome = match self {
-            Self::Function(failure) => return function_error(Code::FunctionError, "the function raised an error", &failure, errors),
+            Self::Function(failure) => {
+                return function_error(Code::FunctionError, "the function raised an error", &failure, errors);
+            }
             Self::Reply(_) | Self::ResultTooLarge => match errors {
                 Errors::Exposed => Outcome::new(Code::BadReply, detail.clone()),
-                Errors::Hidden => Outcome::new(Code::BadReply, "the function answered with something that is no HTTP reply"),
+                Errors::Hidden => Outcome::new(
+                    Code::BadReply,
+                    "the function answered with something that is no HTTP reply",
+                ),
             },
-            Self::Gone(Fate::OutOfMemory) => Outcome::new(Code::OutOfMemory, "the function ran out of memory and was stopped"),
+            Self::Gone(Fate::OutOfMemory) => {
+                Outcome::new(Code::OutOfMemory, "the function ran out of memory and was stopped")
+            }
             Self::Gone(_) => Outcome::new(Code::FunctionExited, "the function's process ended before it answered"),
             Self::Lane(_) => Outcome::new(Code::ProtocolError, "the function's process broke the protocol"),
             Self::Timeout => Outcome::new(Code::Timeout, "the function did not answer in time"),
@@ -120,9 +127,7 @@ pub(crate) fn function_error(code: Code, message: &'static str, failure: &Failur
     let outcome = Outcome::new(code, message).detail(detail);
     match errors {
         Errors::Hidden => outcome,
-        Errors::Exposed => {
-            outcome.expose(serde_json::to_vec(failure).expect("strings always serialise").into())
-        }
+        Errors::Exposed => outcome.expose(serde_json::to_vec(failure).expect("strings always serialise").into()),
     }
 }
 

@@ -38,14 +38,30 @@ struct Found {
 impl Invocation {
     /// Begins the account of a request that is admitted.
     pub(crate) fn new(gateway: Arc<Gateway>, revision: Arc<Revision>, request: RequestId, arrived: Instant) -> Self {
-        Self { gateway, revision, request, arrived, found: None, counted: false }
+        Self {
+            gateway,
+            revision,
+            request,
+            arrived,
+            found: None,
+            counted: false,
+        }
     }
 
     /// Takes note of the instance.
     pub(crate) fn found(&mut self, lease: &Lease) {
         let phases = lease.phases();
-        let timing = Timing { queue: phases.queue, sandbox: phases.sandbox, init: phases.init, ..Timing::default() };
-        self.found = Some(Found { start: lease.start().as_str(), boot_id: lease.boot_id(), timing });
+        let timing = Timing {
+            queue: phases.queue,
+            sandbox: phases.sandbox,
+            init: phases.init,
+            ..Timing::default()
+        };
+        self.found = Some(Found {
+            start: lease.start().as_str(),
+            boot_id: lease.boot_id(),
+            timing,
+        });
     }
 
     /// Writes what the platform says about the reply: how the instance was found, which process answered and where the time went. Nothing when no
@@ -58,7 +74,10 @@ impl Invocation {
             start: found.start,
             instance: &boot_id.to_string(),
             revision: self.revision.number,
-            timing: Timing { handler, ..found.timing },
+            timing: Timing {
+                handler,
+                ..found.timing
+            },
         };
         told.write(headers);
     }
@@ -92,7 +111,9 @@ impl Invocation {
             time: Timestamp::now(),
             function: self.revision.name.clone(),
             revision: self.revision.number.get(),
-            instance: self.found.map_or_else(|| "none".to_owned(), |found| found.boot_id.to_string()),
+            instance: self
+                .found
+                .map_or_else(|| "none".to_owned(), |found| found.boot_id.to_string()),
             request_id: Some(self.request.to_string()),
             text,
         });
@@ -101,7 +122,9 @@ impl Invocation {
     fn count(&mut self, status: u16) {
         if !std::mem::replace(&mut self.counted, true) {
             let start = self.found.as_ref().map_or(NO_START, |found| found.start);
-            self.gateway.telemetry.invocation(&self.revision.name, start, status, self.arrived.elapsed());
+            self.gateway
+                .telemetry
+                .invocation(&self.revision.name, start, status, self.arrived.elapsed());
         }
     }
 }

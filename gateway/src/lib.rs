@@ -32,4 +32,4 @@ pub mod serve;
 pub mod server;
 pub mod telemetry;
 
-pub use serve::{Opened, ServeConfig, ServeError};
+pub use serve::{Opened, ServeConfig, ServeError, serve};

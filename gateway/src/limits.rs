@@ -27,7 +27,11 @@ pub struct HeadLimits {
 impl Default for HeadLimits {
     /// 8 KiB of target, 100 headers, 32 KiB of headers.
     fn default() -> Self {
-        Self { target: 8 * 1024, headers: 100, header_bytes: 32 * 1024 }
+        Self {
+            target: 8 * 1024,
+            headers: 100,
+            header_bytes: 32 * 1024,
+        }
     }
 }
 
@@ -47,9 +51,16 @@ impl HeadLimits {
             let text = format!("the request has {count} headers; the limit is {}", self.headers);
             return Err(Outcome::new(Code::HeadersTooLarge, text).close());
         }
-        let bytes: usize = head.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        let bytes: usize = head
+            .headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+            .sum();
         if bytes > self.header_bytes {
-            let text = format!("the request has {bytes} bytes of headers; the limit is {}", self.header_bytes);
+            let text = format!(
+                "the request has {bytes} bytes of headers; the limit is {}",
+                self.header_bytes
+            );
             return Err(Outcome::new(Code::HeadersTooLarge, text).close());
         }
         Ok(())
@@ -74,9 +85,11 @@ impl BodyError {
     /// What the caller gets for it. The connection is closed in both cases: the rest of the body is still on it.
     pub fn outcome(self) -> Outcome {
         match self {
-            Self::TooLarge { limit } => {
-                Outcome::new(Code::BodyTooLarge, format!("the request body is over the limit of {limit} bytes")).close()
-            }
+            Self::TooLarge { limit } => Outcome::new(
+                Code::BodyTooLarge,
+                format!("the request body is over the limit of {limit} bytes"),
+            )
+            .close(),
             Self::Broken(cause) => Outcome::new(Code::BadRequest, "the request body broke off or is malformed")
                 .detail(format!("the request body broke off: {cause}"))
                 .close(),
@@ -86,7 +99,12 @@ impl BodyError {
 
 /// Refuses a body whose declared length is over `limit`, before a byte of it is read.
 pub fn check_declared(head: &Parts, limit: u64) -> Result<(), BodyError> {
-    match head.headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<u64>().ok()) {
+    match head
+        .headers
+        .get(CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|text| text.parse::<u64>().ok())
+    {
         Some(declared) if declared > limit => Err(BodyError::TooLarge { limit }),
         _ => Ok(()),
     }
@@ -98,8 +116,12 @@ pub async fn collect(mut body: Body, limit: u64) -> Result<Bytes, BodyError> {
         return Ok(Bytes::new());
     }
     let mut counted = Counted { limit, seen: 0 };
-    let Some(first) = next(&mut body, &mut counted).await? else { return Ok(Bytes::new()) };
-    let Some(second) = next(&mut body, &mut counted).await? else { return Ok(first) };
+    let Some(first) = next(&mut body, &mut counted).await? else {
+        return Ok(Bytes::new());
+    };
+    let Some(second) = next(&mut body, &mut counted).await? else {
+        return Ok(first);
+    };
     let announced = body.size_hint().lower().min(limit) as usize;
     let mut all = BytesMut::with_capacity(first.len() + second.len() + announced);
     all.extend_from_slice(&first);
@@ -126,7 +148,11 @@ impl Counted {
     /// Adds the bytes of a piece; an error once the bound is passed.
     pub fn add(&mut self, bytes: usize) -> Result<(), BodyError> {
         self.seen += bytes as u64;
-        if self.seen > self.limit { Err(BodyError::TooLarge { limit: self.limit }) } else { Ok(()) }
+        if self.seen > self.limit {
+            Err(BodyError::TooLarge { limit: self.limit })
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -168,11 +194,17 @@ mod tests {
         let many: Vec<_> = (0..100).map(|i| (format!("x-{i}"), "v".to_owned())).collect();
         assert!(limits.check(&head("/", &many)).is_ok());
         let over: Vec<_> = (0..101).map(|i| (format!("x-{i}"), "v".to_owned())).collect();
-        assert_eq!(limits.check(&head("/", &over)).unwrap_err().code(), Code::HeadersTooLarge);
+        assert_eq!(
+            limits.check(&head("/", &over)).unwrap_err().code(),
+            Code::HeadersTooLarge
+        );
         let big = vec![("x".to_owned(), "v".repeat(32 * 1024 - 5))];
         assert!(limits.check(&head("/", &big)).is_ok());
         let bigger = vec![("x".to_owned(), "v".repeat(32 * 1024 - 4))];
-        assert_eq!(limits.check(&head("/", &bigger)).unwrap_err().code(), Code::HeadersTooLarge);
+        assert_eq!(
+            limits.check(&head("/", &bigger)).unwrap_err().code(),
+            Code::HeadersTooLarge
+        );
         assert!(limits.check(&head(&format!("/{}", "a".repeat(8191)), &[])).is_ok());
         let long = limits.check(&head(&format!("/{}", "a".repeat(8192)), &[])).unwrap_err();
         assert_eq!(long.code(), Code::TargetTooLong);

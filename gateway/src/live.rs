@@ -15,7 +15,12 @@ pub struct Live(DashMap<FunctionName, Arc<Revision>>);
 impl Live {
     /// A table of these revisions.
     pub fn new(revisions: impl IntoIterator<Item = Arc<Revision>>) -> Self {
-        Self(revisions.into_iter().map(|revision| (revision.name.clone(), revision)).collect())
+        Self(
+            revisions
+                .into_iter()
+                .map(|revision| (revision.name.clone(), revision))
+                .collect(),
+        )
     }
 
     /// The live revision of a function.

@@ -95,8 +95,14 @@ impl Logs {
             queued: queued.clone(),
             dropped: dropped.clone(),
         };
-        std::thread::Builder::new().name("logs".to_owned()).spawn(move || writer.run(&receiver))?;
-        Ok(Self { sender, queued, dropped })
+        std::thread::Builder::new()
+            .name("logs".to_owned())
+            .spawn(move || writer.run(&receiver))?;
+        Ok(Self {
+            sender,
+            queued,
+            dropped,
+        })
     }
 
     /// Records a line, or drops it when the queue is full. Never waits.
@@ -125,21 +131,31 @@ impl Logs {
     pub async fn ask(&self, query: Query) -> Result<Answer, LogsError> {
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Ask(query, sender)).await?;
-        receiver.await.map_err(|_| LogsError::Stopped)?.map_err(LogsError::Files)
+        receiver
+            .await
+            .map_err(|_| LogsError::Stopped)?
+            .map_err(LogsError::Files)
     }
 
     /// Removes a function's log.
     pub async fn remove(&self, function: FunctionName) -> Result<(), LogsError> {
         let (sender, receiver) = oneshot::channel();
         self.send(Command::Remove(function, sender)).await?;
-        receiver.await.map_err(|_| LogsError::Stopped)?.map_err(LogsError::Files)
+        receiver
+            .await
+            .map_err(|_| LogsError::Stopped)?
+            .map_err(LogsError::Files)
     }
 
     async fn send(&self, command: Command) -> Result<(), LogsError> {
         // A question may wait for room in the queue, but not on a thread that serves requests.
         let sender = self.sender.clone();
         let sent = tokio::task::spawn_blocking(move || sender.send(command)).await;
-        if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(LogsError::Stopped) }
+        if matches!(sent, Ok(Ok(()))) {
+            Ok(())
+        } else {
+            Err(LogsError::Stopped)
+        }
     }
 }
 
@@ -201,14 +217,22 @@ impl Writer {
         self.clock += 1;
         if !self.files.contains_key(function) {
             if self.files.len() >= OPEN_FILES {
-                let oldest = self.files.iter().min_by_key(|(_, (used, _))| *used).map(|(name, _)| name.clone());
+                let oldest = self
+                    .files
+                    .iter()
+                    .min_by_key(|(_, (used, _))| *used)
+                    .map(|(name, _)| name.clone());
                 if let Some((_, mut closing)) = oldest.and_then(|name| self.files.remove(&name)) {
                     closing.flush()?;
                 }
             }
-            self.files.insert(function.clone(), (0, LogFile::open(&self.dir, function)?));
+            self.files
+                .insert(function.clone(), (0, LogFile::open(&self.dir, function)?));
         }
-        let (used, file) = self.files.get_mut(function).expect("inserted above when it was missing");
+        let (used, file) = self
+            .files
+            .get_mut(function)
+            .expect("inserted above when it was missing");
         *used = self.clock;
         Ok(file)
     }
@@ -218,7 +242,10 @@ impl Writer {
             file.flush()?;
         }
         let lines = file::tail(&self.dir, query)?;
-        Ok(Answer { lines, follow: self.followers.subscribe() })
+        Ok(Answer {
+            lines,
+            follow: self.followers.subscribe(),
+        })
     }
 
     fn flush(&mut self) {

@@ -148,7 +148,14 @@ impl Outcome {
     /// An outcome with the text that the caller reads.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         let retry_after = (code.retry() == Retry::Later).then_some(Duration::from_secs(1));
-        Self { code, message: message.into(), detail: None, retry_after, exposed: None, close: Connection::Keep }
+        Self {
+            code,
+            message: message.into(),
+            detail: None,
+            retry_after,
+            exposed: None,
+            close: Connection::Keep,
+        }
     }
 
     /// Adds the text that only the log holds.
@@ -229,7 +236,13 @@ pub(crate) fn body(code: Code, message: &str, request_id: &str) -> Vec<u8> {
         message: &'a str,
         request_id: &'a str,
     }
-    let envelope = Envelope { error: Inner { code: code.as_str(), message, request_id } };
+    let envelope = Envelope {
+        error: Inner {
+            code: code.as_str(),
+            message,
+            request_id,
+        },
+    };
     serde_json::to_vec(&envelope).expect("three strings always serialise")
 }
 
@@ -242,8 +255,14 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         for code in Code::ALL {
             assert!(seen.insert(code.as_str()), "{code:?} twice");
-            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code:?}");
-            assert!(code.status().is_client_error() || code.status().is_server_error(), "{code:?}");
+            assert!(
+                code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{code:?}"
+            );
+            assert!(
+                code.status().is_client_error() || code.status().is_server_error(),
+                "{code:?}"
+            );
         }
     }
 
@@ -254,7 +273,12 @@ mod tests {
             let response = Outcome::new(code, "busy").response(id);
             assert_eq!(response.headers()[RETRY_AFTER], "1");
         }
-        assert!(!Outcome::new(Code::Timeout, "late").response(id).headers().contains_key(RETRY_AFTER));
+        assert!(
+            !Outcome::new(Code::Timeout, "late")
+                .response(id)
+                .headers()
+                .contains_key(RETRY_AFTER)
+        );
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use functions::RevisionNumber;
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, HOST, HeaderName, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderValue, StatusCode};
 
@@ -49,7 +50,12 @@ impl Timing {
     /// The value of `Server-Timing`, in milliseconds.
     fn header(&self) -> HeaderValue {
         let mut text = String::with_capacity(80);
-        for (name, time) in [("queue", self.queue), ("sandbox", self.sandbox), ("init", self.init), ("handler", self.handler)] {
+        for (name, time) in [
+            ("queue", self.queue),
+            ("sandbox", self.sandbox),
+            ("init", self.init),
+            ("handler", self.handler),
+        ] {
             let separator = if text.is_empty() { "" } else { ", " };
             let micros = time.as_micros();
             let _ = write!(text, "{separator}{name};dur={}.{:03}", micros / 1000, micros % 1000);
@@ -108,13 +114,23 @@ pub fn check(status: StatusCode, headers: &HeaderMap) -> Result<(), HeadError> {
     if headers.len() > MOST_HEADERS {
         return Err(HeadError::Count(headers.len()));
     }
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if bytes > MOST_HEADER_BYTES { Err(HeadError::Bytes(bytes)) } else { Ok(()) }
+    let bytes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    if bytes > MOST_HEADER_BYTES {
+        Err(HeadError::Bytes(bytes))
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether a reply of this status never has a body (RFC 9110 sections 15.3.5, 15.3.6 and 15.4.5).
 pub fn is_bodiless(status: StatusCode) -> bool {
-    matches!(status, StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED)
+    matches!(
+        status,
+        StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
+    )
 }
 
 /// Drops from a function's reply what it may not say. Returns how many lines were dropped.
@@ -150,13 +166,26 @@ fn drop_hop_by_hop(headers: &mut HeaderMap) {
     for name in &named {
         headers.remove(name);
     }
-    for name in [CONNECTION, KEEP_ALIVE, PROXY_CONNECTION, PROXY_AUTHENTICATE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE] {
+    for name in [
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ] {
         headers.remove(name);
     }
 }
 
 fn drop_platform(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> = headers.keys().filter(|name| name.as_str().starts_with("x-fn-")).cloned().collect();
+    let own: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with("x-fn-"))
+        .cloned()
+        .collect();
     for name in own {
         headers.remove(name);
     }

@@ -50,7 +50,10 @@ pub fn resolve(head: &Parts, hosts: &Hosts) -> Result<Target, Outcome> {
         return Err(bad("CONNECT is not served"));
     }
     if let Some(label) = host.strip_suffix(".localhost") {
-        return Ok(Target::Function { name: parse_name(label)?, path_from: 0 });
+        return Ok(Target::Function {
+            name: parse_name(label)?,
+            path_from: 0,
+        });
     }
     if !hosts.accepts(&host) {
         let text = "this server does not answer to this Host; start it with --host NAME to let it";
@@ -61,9 +64,14 @@ pub fn resolve(head: &Parts, hosts: &Hosts) -> Result<Target, Outcome> {
 
 /// Finds the function of a path that starts with `prefix`, which ends with a slash.
 pub fn by_path(path: &str, prefix: &str) -> Result<Target, Outcome> {
-    let Some(rest) = path.strip_prefix(prefix) else { return Ok(Target::Platform) };
+    let Some(rest) = path.strip_prefix(prefix) else {
+        return Ok(Target::Platform);
+    };
     let end = rest.find('/').unwrap_or(rest.len());
-    Ok(Target::Function { name: parse_name(&rest[..end])?, path_from: prefix.len() + end })
+    Ok(Target::Function {
+        name: parse_name(&rest[..end])?,
+        path_from: prefix.len() + end,
+    })
 }
 
 /// Reads a function's name from a path segment or a label of a Host.
@@ -77,7 +85,9 @@ pub fn parse_name(text: &str) -> Result<FunctionName, Outcome> {
 /// The Host of a request, in lower case and without its port.
 fn host(head: &Parts) -> Result<String, Outcome> {
     let mut lines = head.headers.get_all(header::HOST).iter();
-    let Some(line) = lines.next() else { return Err(bad("the Host header is missing")) };
+    let Some(line) = lines.next() else {
+        return Err(bad("the Host header is missing"));
+    };
     if lines.next().is_some() {
         return Err(bad("there is more than one Host header"));
     }
@@ -101,7 +111,14 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
         let end = rest.find(']')? + 2;
         let (host, port) = text.split_at(end);
         rest[..end - 2].parse::<std::net::Ipv6Addr>().ok()?;
-        (host, if port.is_empty() { None } else { Some(port.strip_prefix(':')?) })
+        (
+            host,
+            if port.is_empty() {
+                None
+            } else {
+                Some(port.strip_prefix(':')?)
+            },
+        )
     } else {
         match text.split_once(':') {
             Some((host, port)) => (host, Some(port)),
@@ -115,7 +132,9 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
     // `host:` without digits is allowed by the grammar and means the default port.
     match port {
         Some("") => Some((host, None)),
-        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok() => Some((host, Some(port))),
+        Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok() => {
+            Some((host, Some(port)))
+        }
         Some(_) => None,
         None => Some((host, None)),
     }

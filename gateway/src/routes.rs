@@ -41,13 +41,23 @@ const ADMIN_INVOKE: &str = "/invoke";
 
 /// The gateway's own routes on TCP.
 pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
-    with_fallbacks(Router::new().merge(health::routes()).merge(metrics::routes()).with_state(gateway))
+    with_fallbacks(
+        Router::new()
+            .merge(health::routes())
+            .merge(metrics::routes())
+            .with_state(gateway),
+    )
 }
 
 /// The routes of the admin socket.
 pub(crate) fn private(gateway: Arc<Gateway>) -> Router {
     let (admin, _) = crate::admin::routes();
-    with_fallbacks(admin.merge(health::routes()).merge(metrics::routes()).with_state(gateway))
+    with_fallbacks(
+        admin
+            .merge(health::routes())
+            .merge(metrics::routes())
+            .with_state(gateway),
+    )
 }
 
 /// Answers one request on TCP.
@@ -57,7 +67,10 @@ pub(crate) async fn serve_public(
     arrival: Arrival,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    serve(&gateway, router, arrival, request, |head| resolve::resolve(head, &gateway.hosts)).await
+    serve(&gateway, router, arrival, request, |head| {
+        resolve::resolve(head, &gateway.hosts)
+    })
+    .await
 }
 
 /// Answers one request on the admin socket. Its file mode has said who may come; a browser can't reach it, so the Host is not looked at.
@@ -67,7 +80,10 @@ pub(crate) async fn serve_private(
     arrival: Arrival,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Infallible> {
-    serve(&gateway, router, arrival, request, |head| by_admin_path(head.uri.path())).await
+    serve(&gateway, router, arrival, request, |head| {
+        by_admin_path(head.uri.path())
+    })
+    .await
 }
 
 async fn serve(
@@ -84,7 +100,14 @@ async fn serve(
         .and_then(|()| resolve(&head));
     match target {
         Ok(Target::Function { name, path_from }) => {
-            let call = Call { id, arrived, time, source: arrival.peer.ip(), name, path_from };
+            let call = Call {
+                id,
+                arrived,
+                time,
+                source: arrival.peer.ip(),
+                name,
+                path_from,
+            };
             Ok(invoke(gateway, call, Request::from_parts(head, Body::new(body))).await)
         }
         Ok(Target::Platform) => {
@@ -114,20 +137,30 @@ fn framing(head: &Parts, seen: Framing) -> Result<(), Outcome> {
     match (codings.next(), codings.next()) {
         (None, _) => Ok(()),
         (Some(only), None) if only.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
-        _ => Err(Outcome::new(Code::BadRequest, "chunked is the only transfer coding that is understood").close()),
+        _ => Err(Outcome::new(
+            Code::BadRequest,
+            "chunked is the only transfer coding that is understood",
+        )
+        .close()),
     }
 }
 
 /// `/v1/functions/NAME/invoke[/path]` is a call; everything else is the API.
 fn by_admin_path(path: &str) -> Result<Target, Outcome> {
-    let call = path.strip_prefix(ADMIN_FUNCTIONS).and_then(|rest| rest.split_once('/')).and_then(|(name, rest)| {
-        let own = rest.strip_prefix(&ADMIN_INVOKE[1..])?;
-        (own.is_empty() || own.starts_with('/')).then_some(name)
-    });
+    let call = path
+        .strip_prefix(ADMIN_FUNCTIONS)
+        .and_then(|rest| rest.split_once('/'))
+        .and_then(|(name, rest)| {
+            let own = rest.strip_prefix(&ADMIN_INVOKE[1..])?;
+            (own.is_empty() || own.starts_with('/')).then_some(name)
+        });
     match call {
         Some(name) => {
             let path_from = ADMIN_FUNCTIONS.len() + name.len() + ADMIN_INVOKE.len();
-            Ok(Target::Function { name: resolve::parse_name(name)?, path_from })
+            Ok(Target::Function {
+                name: resolve::parse_name(name)?,
+                path_from,
+            })
         }
         None => Ok(Target::Platform),
     }
@@ -159,8 +192,17 @@ mod tests {
         };
         assert_eq!(call("/v1/functions/a/invoke"), Some(("a".into(), String::new())));
         assert_eq!(call("/v1/functions/a/invoke/"), Some(("a".into(), "/".into())));
-        assert_eq!(call("/v1/functions/a/invoke/x/invoke"), Some(("a".into(), "/x/invoke".into())));
-        for path in ["/v1/functions/a", "/v1/functions/a/invoked", "/v1/functions/a/evict", "/v1/functions", "/function/a"] {
+        assert_eq!(
+            call("/v1/functions/a/invoke/x/invoke"),
+            Some(("a".into(), "/x/invoke".into()))
+        );
+        for path in [
+            "/v1/functions/a",
+            "/v1/functions/a/invoked",
+            "/v1/functions/a/evict",
+            "/v1/functions",
+            "/function/a",
+        ] {
             assert_eq!(by_admin_path(path).unwrap(), Target::Platform, "{path}");
         }
         assert!(by_admin_path("/v1/functions/../invoke").is_err());

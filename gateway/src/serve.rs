@@ -42,6 +42,8 @@ pub struct ServeConfig {
     pub hosts: Vec<String>,
     /// Callers read a function's own `{errorMessage, errorType, stackTrace}` when it fails.
     pub expose_errors: bool,
+    /// Refuse to serve when the host can't enforce something that functions are promised.
+    pub strict: bool,
     /// How long requests in flight may take to end after the first signal.
     pub drain: Duration,
     /// Bounds of a request's head.
@@ -59,6 +61,7 @@ impl ServeConfig {
             admin_socket,
             hosts: Vec::new(),
             expose_errors: false,
+            strict: false,
             drain: Duration::from_secs(30),
             head: HeadLimits::default(),
             connections: ConnectionLimits::default(),
@@ -81,6 +84,12 @@ pub enum ServeError {
     /// Signals can't be received.
     #[error("signals can't be received")]
     Signals(#[source] io::Error),
+    /// The pool, or the sandboxes under it, can't be started.
+    #[error("functions can't be run here")]
+    Pool(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// `strict` was asked for, and this is not enforced here.
+    #[error("this host does not enforce: {}", .0.join(", "))]
+    NotEnforced(Vec<String>),
     /// A task of the start ended in a panic.
     #[error("the start did not come to its end")]
     Start(#[from] tokio::task::JoinError),
@@ -91,9 +100,48 @@ impl ServeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => Some(error.hint()),
-            Self::Bind(_) | Self::Logs(_) | Self::Signals(_) | Self::Start(_) => None,
+            Self::NotEnforced(_) => {
+                Some("`fn doctor` says how to mend each; without --strict the server starts all the same.")
+            }
+            Self::Bind(_) | Self::Logs(_) | Self::Signals(_) | Self::Pool(_) | Self::Start(_) => None,
         }
     }
+}
+
+/// Serves until SIGTERM or SIGINT, then drains. `pool` starts what runs functions once the store and the sockets are ours, and tells
+/// what the host can enforce: `{findings: [{name, state, ..}]}`, the document of `GET /v1/info`.
+///
+/// A second signal ends the drain at once. Dropping the future closes the sockets and kills every instance.
+pub async fn serve<E>(
+    config: ServeConfig,
+    pool: impl AsyncFnOnce(&Opened) -> Result<(Pool, serde_json::Value), E>,
+) -> Result<(), ServeError>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let strict = config.strict;
+    let opened = Opened::new(config).await?;
+    let drain = Drain::new();
+    server::signals(drain.clone()).map_err(ServeError::Signals)?;
+    let (pool, report) = pool(&opened).await.map_err(|error| ServeError::Pool(error.into()))?;
+    let missing = missing(&report);
+    if strict && !missing.is_empty() {
+        return Err(ServeError::NotEnforced(missing));
+    }
+    for name in missing {
+        tracing::warn!("{name} is not enforced on this host");
+    }
+    opened.run(pool, report, drain).await;
+    Ok(())
+}
+
+/// The names of what a report calls missing.
+fn missing(report: &serde_json::Value) -> Vec<String> {
+    let findings = report["findings"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let missing = findings.iter().filter(|finding| finding["state"] == "missing");
+    missing
+        .filter_map(|finding| finding["name"].as_str().map(str::to_owned))
+        .collect()
 }
 
 /// A server that owns its state directory and its sockets, and does not answer yet.
@@ -120,7 +168,15 @@ impl Opened {
         let public = Listener::tcp(config.listen)?;
         let admin = Listener::unix(&config.admin_socket)?;
         let address = public.address().unwrap_or(config.listen);
-        Ok(Self { config, store: Arc::new(store), logs, runtimes, public, admin, address })
+        Ok(Self {
+            config,
+            store: Arc::new(store),
+            logs,
+            runtimes,
+            public,
+            admin,
+            address,
+        })
     }
 
     /// The store.
@@ -146,7 +202,15 @@ impl Opened {
     /// Answers requests until the drain has begun, then lets those in flight end, at most as long as the configuration says, and shuts the pool down.
     /// `report` is what `GET /v1/info` tells about the host.
     pub async fn run(self, pool: Pool, report: serde_json::Value, drain: Drain) {
-        let Self { config, store, logs, runtimes, public, admin, address } = self;
+        let Self {
+            config,
+            store,
+            logs,
+            runtimes,
+            public,
+            admin,
+            address,
+        } = self;
         let live = store.list();
         for revision in &live {
             pool.provision(revision);
@@ -160,7 +224,11 @@ impl Opened {
             telemetry: Telemetry::new(),
             hosts: Hosts::new(config.hosts),
             limits: config.head,
-            errors: if config.expose_errors { Errors::Exposed } else { Errors::Hidden },
+            errors: if config.expose_errors {
+                Errors::Exposed
+            } else {
+                Errors::Hidden
+            },
             drain: drain.clone(),
             about: About {
                 listen: address.to_string(),
@@ -204,6 +272,17 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_names_what_is_missing() {
+        let report = serde_json::json!({ "findings": [
+            { "name": "memory limit", "state": "missing" },
+            { "name": "kernel", "state": "ok" },
+            { "name": "subordinate ids", "state": "weaker" },
+        ]});
+        assert_eq!(missing(&report), ["memory limit"]);
+        assert!(missing(&serde_json::Value::Null).is_empty());
+    }
 
     #[test]
     fn a_wildcard_is_reached_over_loopback() {

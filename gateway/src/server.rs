@@ -37,7 +37,10 @@ pub struct ConnectionLimits {
 
 impl Default for ConnectionLimits {
     fn default() -> Self {
-        Self { head_timeout: Duration::from_secs(30), connections: 8192 }
+        Self {
+            head_timeout: Duration::from_secs(30),
+            connections: 8192,
+        }
     }
 }
 

@@ -54,7 +54,9 @@ impl Telemetry {
         let registry = Registry::new();
         let counter = |name: &str, help: &str, labels: &[&str]| {
             let counter = IntCounterVec::new(Opts::new(name, help), labels).expect("the names are valid");
-            registry.register(Box::new(counter.clone())).expect("the names are unique");
+            registry
+                .register(Box::new(counter.clone()))
+                .expect("the names are unique");
             counter
         };
         let invocations = counter(
@@ -62,7 +64,11 @@ impl Telemetry {
             "Invocations by function, how the instance was found, and HTTP status (499: the caller left).",
             &["function", "start", "code"],
         );
-        let refused = counter("fn_requests_refused_total", "Requests that reached no function, by error code.", &["code"]);
+        let refused = counter(
+            "fn_requests_refused_total",
+            "Requests that reached no function, by error code.",
+            &["code"],
+        );
         let dropped_headers = counter(
             "fn_dropped_headers_total",
             "Header lines of functions' replies that were dropped because functions may not send them.",
@@ -72,24 +78,44 @@ impl Telemetry {
             "fn_invocation_duration_seconds",
             "Time from the request's head to the end of the reply, by function and how the instance was found.",
         );
-        let durations = HistogramVec::new(durations.buckets(buckets()), &["function", "start"]).expect("the names are valid");
-        registry.register(Box::new(durations.clone())).expect("the names are unique");
-        let dropped_lines =
-            IntCounter::new("fn_dropped_log_lines_total", "Log lines that were dropped because the writer could not keep up.")
-                .expect("the name is valid");
-        registry.register(Box::new(dropped_lines.clone())).expect("the names are unique");
-        registry.register(Box::new(ProcessCollector::for_self())).expect("the names are unique");
+        let durations =
+            HistogramVec::new(durations.buckets(buckets()), &["function", "start"]).expect("the names are valid");
+        registry
+            .register(Box::new(durations.clone()))
+            .expect("the names are unique");
+        let dropped_lines = IntCounter::new(
+            "fn_dropped_log_lines_total",
+            "Log lines that were dropped because the writer could not keep up.",
+        )
+        .expect("the name is valid");
+        registry
+            .register(Box::new(dropped_lines.clone()))
+            .expect("the names are unique");
+        registry
+            .register(Box::new(ProcessCollector::for_self()))
+            .expect("the names are unique");
         for code in Code::ALL {
             refused.with_label_values(&[code.as_str()]);
         }
-        Self { registry, invocations, durations, refused, dropped_headers, dropped_lines }
+        Self {
+            registry,
+            invocations,
+            durations,
+            refused,
+            dropped_headers,
+            dropped_lines,
+        }
     }
 
     /// Counts an invocation that ended.
     pub fn invocation(&self, function: &FunctionName, start: &'static str, code: u16, took: Duration) {
         let mut digits = [0; 5];
-        self.invocations.with_label_values(&[function.as_str(), start, decimal(code, &mut digits)]).inc();
-        self.durations.with_label_values(&[function.as_str(), start]).observe(took.as_secs_f64());
+        self.invocations
+            .with_label_values(&[function.as_str(), start, decimal(code, &mut digits)])
+            .inc();
+        self.durations
+            .with_label_values(&[function.as_str(), start])
+            .observe(took.as_secs_f64());
     }
 
     /// Counts a request that reached no function.
@@ -100,13 +126,16 @@ impl Telemetry {
     /// Counts header lines of a function's reply that were dropped.
     pub fn dropped_headers(&self, function: &FunctionName, lines: usize) {
         if lines > 0 {
-            self.dropped_headers.with_label_values(&[function.as_str()]).inc_by(lines as u64);
+            self.dropped_headers
+                .with_label_values(&[function.as_str()])
+                .inc_by(lines as u64);
         }
     }
 
     /// Sets the count of dropped log lines, which the log writer keeps.
     pub fn dropped_lines(&self, total: u64) {
-        self.dropped_lines.inc_by(total.saturating_sub(self.dropped_lines.get()));
+        self.dropped_lines
+            .inc_by(total.saturating_sub(self.dropped_lines.get()));
     }
 
     /// Takes away the series of a removed function.
@@ -114,7 +143,9 @@ impl Telemetry {
         for start in STARTS {
             let _ = self.durations.remove_label_values(&[function.as_str(), start]);
             for code in 200..600 {
-                let _ = self.invocations.remove_label_values(&[function.as_str(), start, &code.to_string()]);
+                let _ = self
+                    .invocations
+                    .remove_label_values(&[function.as_str(), start, &code.to_string()]);
             }
         }
         let _ = self.dropped_headers.remove_label_values(&[function.as_str()]);
@@ -128,7 +159,9 @@ impl Telemetry {
         families.retain(|family| !family.get_metric().is_empty());
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut text = Vec::new();
-        TextEncoder::new().encode(&families, &mut text).expect("writing to memory does not fail");
+        TextEncoder::new()
+            .encode(&families, &mut text)
+            .expect("writing to memory does not fail");
         String::from_utf8(text).expect("the encoder writes text")
     }
 }

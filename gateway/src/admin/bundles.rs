@@ -3,13 +3,13 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 
+use ::functions::Digest;
+use ::functions::bundle::BundleError;
+use ::functions::store::StoreError;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use bytes::{Buf, Bytes};
-use ::functions::Digest;
-use ::functions::bundle::BundleError;
-use ::functions::store::StoreError;
 use http::StatusCode;
 use http_body_util::BodyExt;
 use serde::Serialize;
@@ -38,10 +38,17 @@ pub(crate) struct Bundle {
     params(("digest" = String, Path, description = "SHA-256 in hexadecimal")),
     responses((status = 200, description = "It has"), (status = 404, description = "It has not")),
 )]
-pub(super) async fn has(State(gateway): State<Arc<Gateway>>, Path(digest): Path<String>) -> Result<StatusCode, Problem> {
-    let digest: Digest = digest.parse().map_err(|_| Problem::of(Code::BadRequest, "a digest has 64 hexadecimal digits"))?;
+pub(super) async fn has(
+    State(gateway): State<Arc<Gateway>>,
+    Path(digest): Path<String>,
+) -> Result<StatusCode, Problem> {
+    let digest: Digest = digest
+        .parse()
+        .map_err(|_| Problem::of(Code::BadRequest, "a digest has 64 hexadecimal digits"))?;
     let store = gateway.store.clone();
-    let has = tokio::task::spawn_blocking(move || store.has_bundle(&digest)).await.map_err(|error| Problem::internal(&error))?;
+    let has = tokio::task::spawn_blocking(move || store.has_bundle(&digest))
+        .await
+        .map_err(|error| Problem::internal(&error))?;
     Ok(if has { StatusCode::OK } else { StatusCode::NOT_FOUND })
 }
 
@@ -58,10 +65,23 @@ pub(super) async fn has(State(gateway): State<Arc<Gateway>>, Path(digest): Path<
 pub(super) async fn add(State(gateway): State<Arc<Gateway>>, body: Body) -> Result<Json<Bundle>, Problem> {
     let (sender, receiver) = mpsc::channel(4);
     let store = gateway.store.clone();
-    let adding = tokio::task::spawn_blocking(move || store.add_bundle(Incoming { receiver, piece: Bytes::new(), ended: false }));
+    let adding = tokio::task::spawn_blocking(move || {
+        store.add_bundle(Incoming {
+            receiver,
+            piece: Bytes::new(),
+            ended: false,
+        })
+    });
     feed(body, sender).await;
-    let added = adding.await.map_err(|error| Problem::internal(&error))?.map_err(|error| refused(&error))?;
-    Ok(Json(Bundle { digest: added.digest, bytes: added.bytes, files: added.files }))
+    let added = adding
+        .await
+        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| refused(&error))?;
+    Ok(Json(Bundle {
+        digest: added.digest,
+        bytes: added.bytes,
+        files: added.files,
+    }))
 }
 
 /// A store error as a problem.

@@ -4,9 +4,9 @@ mod deploy;
 
 use std::sync::Arc;
 
+use ::functions::{Digest, FunctionName, Revision, Settings};
 use axum::Json;
 use axum::extract::{Path, Query, State};
-use ::functions::{Digest, FunctionName, Revision, Settings};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -115,7 +115,9 @@ pub(super) fn known(gateway: &Gateway, name: &FunctionName) -> Result<Arc<Revisi
 
 /// Runs something that reads files or the database on the blocking pool.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| Problem::internal(&error))
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Problem::internal(&error))
 }
 
 /// All functions, sorted by name.
@@ -127,14 +129,19 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Result<Json<Fun
         let summary = |revision: Arc<Revision>| Summary {
             revision: revision.number.get(),
             runtime: revision.settings.runtime.as_str(),
-            instances: gateway.pool.describe(&revision.name).map_or(0, |view| view.instances.len()),
+            instances: gateway
+                .pool
+                .describe(&revision.name)
+                .map_or(0, |view| view.instances.len()),
             created: revision.created,
             url: gateway.url(&revision.name),
             name: revision.name.clone(),
         };
         live.into_iter().map(summary).collect()
     });
-    Ok(Json(Functions { functions: functions.await? }))
+    Ok(Json(Functions {
+        functions: functions.await?,
+    }))
 }
 
 /// One function: its revisions, settings and instances.
@@ -143,11 +150,17 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Result<Json<Fun
     params(("name" = String, Path, description = "The function")),
     responses((status = 200, body = Function), (status = 404, description = "There is no such function", body = ErrorDocument)),
 )]
-pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Json<Function>, Problem> {
+pub(super) async fn show(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+) -> Result<Json<Function>, Problem> {
     let name = named(&name)?;
     let live = known(&gateway, &name)?;
     let shown = blocking(move || {
-        let revisions = gateway.store.revisions(&name).map_err(|error| super::bundles::refused(&error))?;
+        let revisions = gateway
+            .store
+            .revisions(&name)
+            .map_err(|error| super::bundles::refused(&error))?;
         let (instances, counts, last_failure) = match gateway.pool.describe(&name) {
             Some(view) => (view.instances, Some(view.counts), view.last_failure),
             None => (Vec::new(), None, None),
@@ -174,7 +187,10 @@ pub(super) async fn show(State(gateway): State<Arc<Gateway>>, Path(name): Path<S
     params(("name" = String, Path, description = "The function")),
     responses((status = 200, body = Removed), (status = 404, description = "There is no such function", body = ErrorDocument)),
 )]
-pub(super) async fn remove(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Result<Json<Removed>, Problem> {
+pub(super) async fn remove(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+) -> Result<Json<Removed>, Problem> {
     let name = named(&name)?;
     known(&gateway, &name)?;
     whole(async move {
@@ -218,10 +234,14 @@ pub(super) async fn evict(
     let name = named(&name)?;
     known(&gateway, &name)?;
     let scope = if scope.all { EvictScope::All } else { EvictScope::Used };
-    Ok(Json(Evicted { evicted: gateway.pool.evict(&name, scope).await }))
+    Ok(Json(Evicted {
+        evicted: gateway.pool.evict(&name, scope).await,
+    }))
 }
 
 /// Runs a change to its end even when the client leaves.
-async fn whole<T: Send + 'static>(change: impl Future<Output = Result<T, Problem>> + Send + 'static) -> Result<T, Problem> {
+async fn whole<T: Send + 'static>(
+    change: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
     tokio::spawn(change).await.map_err(|error| Problem::internal(&error))?
 }

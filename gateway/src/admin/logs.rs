@@ -3,11 +3,11 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use ::functions::FunctionName;
 use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bytes::Bytes;
-use ::functions::FunctionName;
 use futures_util::stream::{self, Stream, StreamExt};
 use http::HeaderValue;
 use http::header::CONTENT_TYPE;
@@ -71,12 +71,18 @@ pub(super) async fn logs(
     let body = if wanted.follow {
         let ended = gateway.drain.clone();
         let future = following(follow, name, wanted.request);
-        Body::from_stream(past.chain(future).take_until(async move { ended.begun().await }).map(Ok::<_, Infallible>))
+        Body::from_stream(
+            past.chain(future)
+                .take_until(async move { ended.begun().await })
+                .map(Ok::<_, Infallible>),
+        )
     } else {
         Body::from_stream(past.map(Ok::<_, Infallible>))
     };
     let mut response = Response::new(body);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
     Ok(response)
 }
 
@@ -90,7 +96,11 @@ fn following(
         loop {
             let text = match lines.recv().await {
                 Ok(line) => {
-                    if line.function != function || request.as_deref().is_some_and(|id| line.request_id.as_deref() != Some(id)) {
+                    if line.function != function
+                        || request
+                            .as_deref()
+                            .is_some_and(|id| line.request_id.as_deref() != Some(id))
+                    {
                         continue;
                     }
                     line.json()

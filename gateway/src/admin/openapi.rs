@@ -40,7 +40,10 @@ mod tests {
             std::fs::write(&path, &current).unwrap();
         }
         let written = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(written == current, "docs/openapi.json is not current; run this test with FN_UPDATE_DOCS=1");
+        assert!(
+            written == current,
+            "docs/openapi.json is not current; run this test with FN_UPDATE_DOCS=1"
+        );
     }
 
     #[test]

@@ -53,7 +53,13 @@ pub(crate) struct ErrorFields<'a> {
 impl Problem {
     /// A problem with one sentence.
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), hint: None, details: None }
+        Self {
+            status,
+            code,
+            message: message.into(),
+            hint: None,
+            details: None,
+        }
     }
 
     /// A problem with a code of the common table.
@@ -95,8 +101,12 @@ impl Problem {
         let body = serde_json::to_vec(&ErrorDocument { error: fields }).expect("strings and JSON always serialise");
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = self.status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        response
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        response
+            .headers_mut()
+            .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
 }

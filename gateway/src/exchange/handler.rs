@@ -28,15 +28,29 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
         }
     };
     match first {
-        Read::Result { boot_id, result, handler } => {
+        Read::Result {
+            boot_id,
+            result,
+            handler,
+        } => {
             held.finish_quietly().await;
             let payload::Reply { head, body } = payload::reply(&result.ok_or(Failed::ResultTooLarge)?)?;
-            Ok(Answer { boot_id, handler, head, body: Content::Whole(body) })
+            Ok(Answer {
+                boot_id,
+                handler,
+                head,
+                body: Content::Whole(body),
+            })
         }
         Read::Head(head) => match payload::reply_head(&head) {
             Ok(checked) => {
                 let flow = Flow::new(held, deadline, None);
-                Ok(Answer { boot_id: head.boot_id, handler: begun.elapsed(), head: checked, body: Content::Flowing(flow) })
+                Ok(Answer {
+                    boot_id: head.boot_id,
+                    handler: begun.elapsed(),
+                    head: checked,
+                    body: Content::Flowing(Box::new(flow)),
+                })
             }
             Err(bad) => {
                 // The body that follows is of any length, so reading it to its end is no way out.
@@ -51,7 +65,11 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
 /// What a handler's lane said.
 enum Read {
     /// A whole result; `None` when it is over the limit.
-    Result { boot_id: functions::BootId, result: Option<Bytes>, handler: Duration },
+    Result {
+        boot_id: functions::BootId,
+        result: Option<Bytes>,
+        handler: Duration,
+    },
     /// The head of a stream.
     Head(functions::wire::Head),
     /// The handler raised an error.
@@ -71,9 +89,15 @@ async fn read(held: &mut Held) -> Result<Read, warm_pool::LaneError> {
             InstanceFrame::End(end) => {
                 let boot_id = boot_id.expect("the lane lets END come only after RESULT or HEAD");
                 let handler = Duration::from_micros(end.handler_us);
-                return Ok(Read::Result { boot_id, result: result.whole(), handler });
+                return Ok(Read::Result {
+                    boot_id,
+                    result: result.whole(),
+                    handler,
+                });
             }
-            InstanceFrame::Ready(_) | InstanceFrame::InitError(_) => unreachable!("the lane lets neither come in an exchange"),
+            InstanceFrame::Ready(_) | InstanceFrame::InitError(_) => {
+                unreachable!("the lane lets neither come in an exchange")
+            }
         }
     }
 }
@@ -103,7 +127,11 @@ impl Gathered {
     }
 
     fn whole(self) -> Option<Bytes> {
-        if self.size > MOST_RESULT { None } else { Some(self.first.unwrap_or_else(|| self.all.freeze())) }
+        if self.size > MOST_RESULT {
+            None
+        } else {
+            Some(self.first.unwrap_or_else(|| self.all.freeze()))
+        }
     }
 }
 

@@ -30,11 +30,16 @@ impl Held {
     /// Begins an exchange on the lease's lane. What the instance prints belongs to `request_id` from here on.
     pub(super) fn begin(mut lease: Lease, request_id: &str, leave: Leave) -> Self {
         lease.begin(request_id);
-        Self { lease: Some(lease), leave }
+        Self {
+            lease: Some(lease),
+            leave,
+        }
     }
 
     fn lease(&mut self) -> &mut Lease {
-        self.lease.as_mut().expect("only finish, poison, fail and drop take the lease, and they take self")
+        self.lease
+            .as_mut()
+            .expect("only finish, poison, fail and drop take the lease, and they take self")
     }
 
     /// The lane.

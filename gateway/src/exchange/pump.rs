@@ -49,7 +49,11 @@ pub(super) async fn turn(lane: &mut Lane) -> Result<Turn, LaneError> {
         if let Poll::Ready(frame) = lane.poll_next(context) {
             return Poll::Ready(frame.map(Turn::Frame));
         }
-        if queued && lane.queued_bytes() == 0 { Poll::Ready(Ok(Turn::Sent)) } else { Poll::Pending }
+        if queued && lane.queued_bytes() == 0 {
+            Poll::Ready(Ok(Turn::Sent))
+        } else {
+            Poll::Pending
+        }
     })
     .await
 }
@@ -91,7 +95,11 @@ enum Piece {
 }
 
 async fn run(flow: Flow, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
-    let Flow { held, deadline, mut upload } = flow;
+    let Flow {
+        held,
+        deadline,
+        mut upload,
+    } = flow;
     let mut held = Some(held);
     let (mut waiting, mut bytes) = (VecDeque::new(), 0);
     let passed = deadline.passed();
@@ -136,7 +144,9 @@ async fn run(flow: Flow, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
                 // The instance is free again although the caller may still be reading.
                 take(&mut held).finish_quietly().await;
             }
-            Ok(Turn::Frame(InstanceFrame::Error { failure, .. })) => return Err(take(&mut held).function_failed(failure).await),
+            Ok(Turn::Frame(InstanceFrame::Error { failure, .. })) => {
+                return Err(take(&mut held).function_failed(failure).await);
+            }
             Ok(Turn::Frame(_)) => unreachable!("the lane lets nothing else come after HEAD"),
             Err(error) => return Err(take(&mut held).fail(error).await),
         }
@@ -177,7 +187,10 @@ impl http_body::Body for Flowing {
     type Data = Bytes;
     type Error = BrokenOff;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BrokenOff>>> {
         if self.ended {
             return Poll::Ready(None);
         }

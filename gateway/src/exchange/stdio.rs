@@ -14,7 +14,12 @@ use crate::deadline::Deadline;
 
 /// Starts the program and sends it the body until the head of its reply comes; then both flow on in a [`Flow`]. Ends at the latest at the
 /// deadline; then the instance is killed.
-pub(crate) async fn call(lease: Lease, invoke: Invoke, mut upload: Upload, deadline: Deadline) -> Result<Answer, Failed> {
+pub(crate) async fn call(
+    lease: Lease,
+    invoke: Invoke,
+    mut upload: Upload,
+    deadline: Deadline,
+) -> Result<Answer, Failed> {
     let mut held = Held::begin(lease, &invoke.request_id, Leave::Cancel);
     if let Err(error) = held.lane().push_invoke(invoke) {
         return Err(held.fail(error).await);
@@ -50,5 +55,10 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, mut upload: Upload, deadl
     };
     let checked = payload::reply_head(&head)?;
     let flow = Flow::new(held, deadline, Some(upload));
-    Ok(Answer { boot_id: head.boot_id, handler: begun.elapsed(), head: checked, body: Content::Flowing(flow) })
+    Ok(Answer {
+        boot_id: head.boot_id,
+        handler: begun.elapsed(),
+        head: checked,
+        body: Content::Flowing(Box::new(flow)),
+    })
 }

@@ -16,7 +16,11 @@ pub(crate) struct Upload {
 impl Upload {
     /// A body that may have `limit` bytes.
     pub(crate) fn new(body: Body, limit: u64) -> Self {
-        Self { body, counted: Counted::new(limit), done: false }
+        Self {
+            body,
+            counted: Counted::new(limit),
+            done: false,
+        }
     }
 
     /// Whether there may be more.

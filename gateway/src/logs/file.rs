@@ -24,7 +24,11 @@ impl LogFile {
     pub(super) fn open(logs: &Path, function: &FunctionName) -> io::Result<Self> {
         let dir = logs.join(function.as_str());
         fs::create_dir_all(&dir)?;
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(dir.join("current.jsonl"))?;
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(dir.join("current.jsonl"))?;
         let mut size = file.metadata()?.len();
         if size > 0 {
             let mut last = [0];
@@ -35,7 +39,11 @@ impl LogFile {
                 size += 1;
             }
         }
-        Ok(Self { dir, writer: BufWriter::new(file), size })
+        Ok(Self {
+            dir,
+            writer: BufWriter::new(file),
+            size,
+        })
     }
 
     /// Appends a line, into a new file when the current one is full.

@@ -16,11 +16,20 @@ fn line(function: &str, request: Option<&str>, text: &str) -> Line {
 }
 
 fn query(function: &str, request: Option<&str>, tail: usize) -> Query {
-    Query { function: function.parse().unwrap(), request: request.map(str::to_owned), tail }
+    Query {
+        function: function.parse().unwrap(),
+        request: request.map(str::to_owned),
+        tail,
+    }
 }
 
 fn texts(lines: &[String]) -> Vec<String> {
-    let text = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap()["text"].as_str().unwrap().to_owned();
+    let text = |line: &String| {
+        serde_json::from_str::<serde_json::Value>(line).unwrap()["text"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
     lines.iter().map(text).collect()
 }
 
@@ -36,7 +45,10 @@ async fn a_question_sees_every_line_before_it_and_follows_every_line_after() {
     assert_eq!(texts(&answer.lines), ["2", "3", "4"]);
     logs.record(line("a", None, "5"));
     assert_eq!(answer.follow.recv().await.unwrap().text, "5");
-    assert_eq!(texts(&logs.ask(query("a", Some("odd"), 9)).await.unwrap().lines), ["1", "3"]);
+    assert_eq!(
+        texts(&logs.ask(query("a", Some("odd"), 9)).await.unwrap().lines),
+        ["1", "3"]
+    );
     assert!(logs.ask(query("a", Some("odd"), 0)).await.unwrap().lines.is_empty());
     assert!(logs.ask(query("nobody", None, 9)).await.unwrap().lines.is_empty());
     assert_eq!(logs.dropped(), 0);
@@ -65,9 +77,15 @@ async fn files_rotate_and_stay_bounded() {
     }
     let answer = logs.ask(query("a", None, 1)).await.unwrap();
     assert!(texts(&answer.lines)[0].starts_with("99 "));
-    let sizes: Vec<u64> = fs::read_dir(dir.path().join("a")).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).collect();
+    let sizes: Vec<u64> = fs::read_dir(dir.path().join("a"))
+        .unwrap()
+        .map(|entry| entry.unwrap().metadata().unwrap().len())
+        .collect();
     assert_eq!(sizes.len(), 2);
-    assert!(sizes.iter().all(|size| *size < 4 * 1024 * 1024 + 512 * 1024), "{sizes:?}");
+    assert!(
+        sizes.iter().all(|size| *size < 4 * 1024 * 1024 + 512 * 1024),
+        "{sizes:?}"
+    );
     logs.remove("a".parse().unwrap()).await.unwrap();
     assert!(!dir.path().join("a").exists());
 }
@@ -76,10 +94,17 @@ async fn files_rotate_and_stay_bounded() {
 async fn a_line_cut_by_a_crash_is_left_out() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("a")).unwrap();
-    fs::write(dir.path().join("a/current.jsonl"), "{\"text\":\"whole\"}\n{\"text\":\"ha").unwrap();
+    fs::write(
+        dir.path().join("a/current.jsonl"),
+        "{\"text\":\"whole\"}\n{\"text\":\"ha",
+    )
+    .unwrap();
     let logs = Logs::open(dir.path()).unwrap();
     logs.record(line("a", None, "new"));
-    assert_eq!(texts(&logs.ask(query("a", None, 9)).await.unwrap().lines), ["whole", "new"]);
+    assert_eq!(
+        texts(&logs.ask(query("a", None, 9)).await.unwrap().lines),
+        ["whole", "new"]
+    );
 }
 
 #[tokio::test]
@@ -92,14 +117,21 @@ async fn more_functions_than_open_files_lose_nothing() {
         }
     }
     for i in 0..OPEN_FILES + 10 {
-        assert_eq!(texts(&logs.ask(query(&format!("f{i}"), None, 9)).await.unwrap().lines), ["1", "2"]);
+        assert_eq!(
+            texts(&logs.ask(query(&format!("f{i}"), None, 9)).await.unwrap().lines),
+            ["1", "2"]
+        );
     }
 }
 
 #[test]
 fn a_flood_is_dropped_and_counted_without_waiting() {
     let (sender, _receiver) = sync_channel(8);
-    let logs = Logs { sender, queued: Arc::default(), dropped: Arc::default() };
+    let logs = Logs {
+        sender,
+        queued: Arc::default(),
+        dropped: Arc::default(),
+    };
     for _ in 0..10 {
         logs.record(line("a", None, "x"));
     }

@@ -3,13 +3,20 @@ use proptest::prelude::*;
 use super::*;
 
 fn map(lines: &[(&str, &str)]) -> HeaderMap {
-    lines.iter().map(|(name, value)| (name.parse::<HeaderName>().unwrap(), value.parse::<HeaderValue>().unwrap())).collect::<Vec<_>>().into_iter().fold(
-        HeaderMap::new(),
-        |mut map, (name, value)| {
+    lines
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.parse::<HeaderName>().unwrap(),
+                value.parse::<HeaderValue>().unwrap(),
+            )
+        })
+        .collect::<Vec<_>>()
+        .into_iter()
+        .fold(HeaderMap::new(), |mut map, (name, value)| {
             map.append(name, value);
             map
-        },
-    )
+        })
 }
 
 #[test]
@@ -32,7 +39,14 @@ fn a_reply_loses_what_the_function_may_not_say() {
         ("content-length", "12345"),
     ]);
     assert_eq!(clean_reply(&mut headers), 11);
-    assert_eq!(headers, map(&[("content-type", "text/plain"), ("set-cookie", "a=1"), ("set-cookie", "b=2")]));
+    assert_eq!(
+        headers,
+        map(&[
+            ("content-type", "text/plain"),
+            ("set-cookie", "a=1"),
+            ("set-cookie", "b=2")
+        ])
+    );
 }
 
 #[test]
@@ -48,20 +62,35 @@ fn a_request_keeps_its_host_and_length_whatever_connection_names() {
         ("accept", "*/*"),
     ]);
     clean_request(&mut headers);
-    assert_eq!(headers, map(&[("host", "localhost"), ("content-length", "3"), ("accept", "*/*")]));
+    assert_eq!(
+        headers,
+        map(&[("host", "localhost"), ("content-length", "3"), ("accept", "*/*")])
+    );
 }
 
 #[test]
 fn the_platform_has_the_last_word() {
     let mut headers = map(&[("x-fn-start", "forged"), ("server-timing", "forged")]);
-    let timing = Timing { queue: Duration::from_micros(7), sandbox: Duration::from_micros(1_234), ..Timing::default() };
-    let told =
-        Told { request: RequestId::new(), start: "cold", instance: "00ff", revision: RevisionNumber::new(3).unwrap(), timing };
+    let timing = Timing {
+        queue: Duration::from_micros(7),
+        sandbox: Duration::from_micros(1_234),
+        ..Timing::default()
+    };
+    let told = Told {
+        request: RequestId::new(),
+        start: "cold",
+        instance: "00ff",
+        revision: RevisionNumber::new(3).unwrap(),
+        timing,
+    };
     told.write(&mut headers);
     assert_eq!(headers["x-fn-start"], "cold");
     assert_eq!(headers["x-fn-revision"], "3");
     assert_eq!(headers["x-fn-instance"], "00ff");
-    assert_eq!(headers["server-timing"], "queue;dur=0.007, sandbox;dur=1.234, init;dur=0.000, handler;dur=0.000");
+    assert_eq!(
+        headers["server-timing"],
+        "queue;dur=0.007, sandbox;dur=1.234, init;dur=0.000, handler;dur=0.000"
+    );
     assert_eq!(headers.get_all("x-fn-start").iter().count(), 1);
 }
 
@@ -69,14 +98,21 @@ fn the_platform_has_the_last_word() {
 fn only_final_statuses_and_bounded_heads_go_out() {
     let none = HeaderMap::new();
     for status in [100, 101, 199, 600, 999] {
-        assert_eq!(check(StatusCode::from_u16(status).unwrap(), &none), Err(HeadError::Status(status)));
+        assert_eq!(
+            check(StatusCode::from_u16(status).unwrap(), &none),
+            Err(HeadError::Status(status))
+        );
     }
     for status in [200, 204, 418, 599] {
         assert_eq!(check(StatusCode::from_u16(status).unwrap(), &none), Ok(()));
     }
-    let many: HeaderMap = (0..101).map(|i| (format!("x-{i}").parse().unwrap(), HeaderValue::from(i))).collect();
+    let many: HeaderMap = (0..101)
+        .map(|i| (format!("x-{i}").parse().unwrap(), HeaderValue::from(i)))
+        .collect();
     assert_eq!(check(StatusCode::OK, &many), Err(HeadError::Count(101)));
-    let big: HeaderMap = [("x".parse().unwrap(), "v".repeat(32 * 1024).parse().unwrap())].into_iter().collect();
+    let big: HeaderMap = [("x".parse().unwrap(), "v".repeat(32 * 1024).parse().unwrap())]
+        .into_iter()
+        .collect();
     assert!(matches!(check(StatusCode::OK, &big), Err(HeadError::Bytes(_))));
 }
 

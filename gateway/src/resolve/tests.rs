@@ -16,14 +16,20 @@ fn ask(target: &str, host: &str) -> Result<Target, Code> {
 }
 
 fn function(name: &str, path_from: usize) -> Result<Target, Code> {
-    Ok(Target::Function { name: name.parse().unwrap(), path_from })
+    Ok(Target::Function {
+        name: name.parse().unwrap(),
+        path_from,
+    })
 }
 
 #[test]
 fn a_path_names_a_function() {
     assert_eq!(ask("/function/hello", "localhost:8080"), function("hello", 15));
     assert_eq!(ask("/function/hello/", "127.0.0.1"), function("hello", 15));
-    assert_eq!(ask("/function/hello/a/../b%2fc?q=/", "[::1]:8080"), function("hello", 15));
+    assert_eq!(
+        ask("/function/hello/a/../b%2fc?q=/", "[::1]:8080"),
+        function("hello", 15)
+    );
     assert_eq!(ask("/function/hello?x", "fn.example.org"), function("hello", 15));
 }
 
@@ -36,7 +42,15 @@ fn a_host_names_a_function() {
 
 #[test]
 fn other_paths_are_the_platforms() {
-    for path in ["/", "/healthz", "/function", "/functions/x", "//function/x", "/Function/x", "/v1/functions"] {
+    for path in [
+        "/",
+        "/healthz",
+        "/function",
+        "/functions/x",
+        "//function/x",
+        "/Function/x",
+        "/v1/functions",
+    ] {
         assert_eq!(ask(path, "localhost"), Ok(Target::Platform), "{path}");
     }
 }
@@ -45,8 +59,19 @@ fn other_paths_are_the_platforms() {
 fn bad_names_are_refused() {
     let long = format!("/function/{}", "a".repeat(64));
     for path in [
-        "/function/", "/function//x", "/function/..", "/function/../etc", "/function/a%2fb", "/function/a%2Fb", "/function/%61",
-        "/function/Hello", "/function/-a", "/function/a-", "/function/a_b", "/function/a.b", &long,
+        "/function/",
+        "/function//x",
+        "/function/..",
+        "/function/../etc",
+        "/function/a%2fb",
+        "/function/a%2Fb",
+        "/function/%61",
+        "/function/Hello",
+        "/function/-a",
+        "/function/a-",
+        "/function/a_b",
+        "/function/a.b",
+        &long,
     ] {
         assert_eq!(ask(path, "localhost"), Err(Code::InvalidFunctionName), "{path}");
     }
@@ -57,14 +82,34 @@ fn bad_names_are_refused() {
 
 #[test]
 fn foreign_hosts_are_misdirected() {
-    for host in ["example.org", "localhost.example.org", "127.0.0.1.nip.io", "127.0.0.2", "xlocalhost", "localhost.", "[::2]"] {
+    for host in [
+        "example.org",
+        "localhost.example.org",
+        "127.0.0.1.nip.io",
+        "127.0.0.2",
+        "xlocalhost",
+        "localhost.",
+        "[::2]",
+    ] {
         assert_eq!(ask("/function/hello", host), Err(Code::MisdirectedRequest), "{host}");
     }
 }
 
 #[test]
 fn malformed_hosts_are_bad_requests() {
-    for host in ["", ".localhost:x", "localhost:99999", "localhost:-1", "user@localhost", "a b", "[::1", "[zz]", "::1", "localhost:80:80", "local\u{e4}host"] {
+    for host in [
+        "",
+        ".localhost:x",
+        "localhost:99999",
+        "localhost:-1",
+        "user@localhost",
+        "a b",
+        "[::1",
+        "[zz]",
+        "::1",
+        "localhost:80:80",
+        "local\u{e4}host",
+    ] {
         assert_eq!(ask("/function/hello", host), Err(Code::BadRequest), "{host:?}");
     }
     let hosts = Hosts::default();
@@ -74,11 +119,26 @@ fn malformed_hosts_are_bad_requests() {
 
 #[test]
 fn an_absolute_target_must_agree_with_the_host() {
-    assert_eq!(ask("http://localhost:8080/function/hello", "localhost:8080"), function("hello", 15));
-    assert_eq!(ask("http://LOCALHOST/function/hello", "localhost:80"), function("hello", 15));
-    assert_eq!(ask("http://localhost/function/hello", "hello.localhost"), Err(Code::BadRequest));
-    assert_eq!(ask("http://localhost:81/function/hello", "localhost:82"), Err(Code::BadRequest));
-    assert_eq!(ask("http://a@localhost/function/hello", "localhost"), Err(Code::BadRequest));
+    assert_eq!(
+        ask("http://localhost:8080/function/hello", "localhost:8080"),
+        function("hello", 15)
+    );
+    assert_eq!(
+        ask("http://LOCALHOST/function/hello", "localhost:80"),
+        function("hello", 15)
+    );
+    assert_eq!(
+        ask("http://localhost/function/hello", "hello.localhost"),
+        Err(Code::BadRequest)
+    );
+    assert_eq!(
+        ask("http://localhost:81/function/hello", "localhost:82"),
+        Err(Code::BadRequest)
+    );
+    assert_eq!(
+        ask("http://a@localhost/function/hello", "localhost"),
+        Err(Code::BadRequest)
+    );
 }
 
 #[test]

@@ -12,7 +12,9 @@ use serde_json::json;
 use crate::gateway::Gateway;
 
 pub(super) fn routes() -> Router<Arc<Gateway>> {
-    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
+    Router::new()
+        .route("/healthz", get(healthz))
+        .route("/readyz", get(readyz))
 }
 
 async fn healthz() -> impl IntoResponse {

@@ -87,9 +87,14 @@ async fn handler(
     let event = Bytes::from(payload::event(&seen(call, head, &id), &body));
     drop(body);
     let lease = acquire(gateway, admitted, invocation).await?;
-    exchange::handler(lease, asked(call, admitted, head, id, Vec::new()), event, admitted.deadline)
-        .await
-        .map_err(|failed| failure(failed, gateway.errors, invocation))
+    exchange::handler(
+        lease,
+        asked(call, admitted, head, id, Vec::new()),
+        event,
+        admitted.deadline,
+    )
+    .await
+    .map_err(|failed| failure(failed, gateway.errors, invocation))
 }
 
 async fn stdio(
@@ -111,7 +116,12 @@ async fn stdio(
 
 /// The request as the function sees it.
 fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
-    let path = head.uri.path().get(call.path_from..).filter(|path| !path.is_empty()).unwrap_or("/");
+    let path = head
+        .uri
+        .path()
+        .get(call.path_from..)
+        .filter(|path| !path.is_empty())
+        .unwrap_or("/");
     RequestHead {
         function: &call.name,
         request_id: id,
@@ -120,7 +130,11 @@ fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
         query: head.uri.query(),
         version: head.version,
         headers: &head.headers,
-        host: head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        host: head
+            .headers
+            .get(header::HOST)
+            .and_then(|host| host.to_str().ok())
+            .unwrap_or_default(),
         scheme: "http",
         source_ip: call.source,
         trace_id: trace(head),
@@ -129,7 +143,9 @@ fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
 }
 
 fn trace(head: &Parts) -> Option<&str> {
-    head.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok())
+    head.headers
+        .get("x-amzn-trace-id")
+        .and_then(|trace| trace.to_str().ok())
 }
 
 fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(String, String)>) -> Invoke {
@@ -163,13 +179,20 @@ fn no_lease(error: &AcquireError, errors: Errors, invocation: &Invocation) -> Ou
         AcquireError::StartFailed(cause) => match &**cause {
             StartFailure::Init(failure) => {
                 invocation.log_failure(failure);
-                return exchange::function_error(Code::InitError, "the function's code could not be loaded", failure, errors);
+                return exchange::function_error(
+                    Code::InitError,
+                    "the function's code could not be loaded",
+                    failure,
+                    errors,
+                );
             }
             StartFailure::InitTimeout(_) => Outcome::new(Code::InitError, "the function's code was not loaded in time"),
             StartFailure::Died(Fate::OutOfMemory) => {
                 Outcome::new(Code::OutOfMemory, "the function ran out of memory while it was loaded")
             }
-            StartFailure::Died(_) => Outcome::new(Code::FunctionExited, "the function's process ended while it was loaded"),
+            StartFailure::Died(_) => {
+                Outcome::new(Code::FunctionExited, "the function's process ended while it was loaded")
+            }
             StartFailure::Protocol(_) => Outcome::new(Code::ProtocolError, "the function's process broke the protocol"),
             StartFailure::CalledOff => Outcome::new(Code::Unavailable, "the start of the function was called off"),
             _ => Outcome::new(Code::StartFailed, "the function could not be started"),
@@ -200,7 +223,12 @@ fn checked(gateway: &Gateway, call: &Call, mut answer: Answer) -> Result<Answer,
 }
 
 fn respond(answer: Answer, method: &Method, invocation: Invocation) -> Response<Body> {
-    let Answer { boot_id, handler, head, body } = answer;
+    let Answer {
+        boot_id,
+        handler,
+        head,
+        body,
+    } = answer;
     let status = head.status;
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;

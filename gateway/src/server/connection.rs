@@ -44,10 +44,17 @@ where
         let framing = watch.begin();
         let (watch, reply) = (watch.clone(), answer(Arrival { peer, framing }, request));
         // Boxed so that the connection can be moved, and its socket taken out of it at the end.
-        Box::pin(async move { reply.await.map(|response| response.map(|body| Tracked::new(body, watch))) })
+        Box::pin(async move {
+            reply
+                .await
+                .map(|response| response.map(|body| Tracked::new(body, watch)))
+        })
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(limits.head_timeout).max_buf_size(BUFFER).max_headers(HEADER_LINES);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(limits.head_timeout)
+        .max_buf_size(BUFFER)
+        .max_headers(HEADER_LINES);
     let mut connection = http.serve_connection(TokioIo::new(io), service);
     let mut draining = false;
     let ended = loop {

@@ -98,7 +98,11 @@ impl Listener {
     /// Listens on a TCP address; port 0 lets the system choose.
     pub fn tcp(address: SocketAddr) -> Result<Self, BindError> {
         let open = || {
-            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            let socket = if address.is_ipv4() {
+                TcpSocket::new_v4()
+            } else {
+                TcpSocket::new_v6()
+            }?;
             // Without it a restart within a minute finds the port taken by its own closed connections.
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
@@ -114,14 +118,19 @@ impl Listener {
 
     /// Listens on a unix socket of mode 0600. A file left by a killed server is replaced.
     pub fn unix(path: &Path) -> Result<Self, BindError> {
-        let failed = |source| BindError::Socket { path: path.to_owned(), source };
+        let failed = |source| BindError::Socket {
+            path: path.to_owned(),
+            source,
+        };
         if path.as_os_str().len() > 107 {
             return Err(BindError::PathTooLong(path.to_owned()));
         }
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => return Err(BindError::NotASocket(path.to_owned())),
             Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed)?,
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    fs::remove_file(path).map_err(failed)?
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Ok(_) | Err(_) => return Err(BindError::SocketInUse(path.to_owned())),
             },
@@ -141,7 +150,9 @@ impl Listener {
             fs::rename(&hidden, path)?;
             Ok(listener)
         };
-        make().map(|listener| Self(Kind::Unix(listener, path.to_owned()))).map_err(failed)
+        make()
+            .map(|listener| Self(Kind::Unix(listener, path.to_owned())))
+            .map_err(failed)
     }
 
     /// The TCP address that is listened on, with the port that the system chose; `None` for a unix socket.
@@ -194,7 +205,10 @@ mod tests {
         let error = Listener::tcp(address).unwrap_err();
         assert!(matches!(error, BindError::PortTaken(_)));
         let text = error.to_string();
-        assert!(text.contains(&address.port().to_string()) && text.contains("--listen 127.0.0.1:PORT"), "{text}");
+        assert!(
+            text.contains(&address.port().to_string()) && text.contains("--listen 127.0.0.1:PORT"),
+            "{text}"
+        );
     }
 
     #[tokio::test]

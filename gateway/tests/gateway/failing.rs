@@ -12,14 +12,29 @@ use crate::wire::{read_to_end, read_until, refused};
 #[tokio::test]
 async fn what_is_not_there_is_not_found() {
     let platform = Platform::start().await;
-    platform.get("/function/nobody").await.refused(404, "function_not_found");
+    platform
+        .get("/function/nobody")
+        .await
+        .refused(404, "function_not_found");
     platform.get("/nowhere").await.refused(404, "not_found");
-    platform.get("/function/No.Name").await.refused(400, "invalid_function_name");
-    platform.send(request("POST", "/healthz", "")).await.refused(405, "method_not_allowed");
-    let foreign = Request::get("/function/hello").header("host", "example.org").body(Full::default()).unwrap();
+    platform
+        .get("/function/No.Name")
+        .await
+        .refused(400, "invalid_function_name");
+    platform
+        .send(request("POST", "/healthz", ""))
+        .await
+        .refused(405, "method_not_allowed");
+    let foreign = Request::get("/function/hello")
+        .header("host", "example.org")
+        .body(Full::default())
+        .unwrap();
     platform.send(foreign).await.refused(421, "misdirected_request");
     let metrics = platform.metrics().await;
-    assert!(metrics.contains(r#"fn_requests_refused_total{code="misdirected_request"} 1"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"fn_requests_refused_total{code="misdirected_request"} 1"#),
+        "{metrics}"
+    );
     assert!(!metrics.contains("nobody"), "a name that callers choose is no label");
 }
 
@@ -30,10 +45,21 @@ async fn heads_over_the_limits_are_refused() {
     for i in 0..101 {
         many = many.header(format!("x-{i}"), "v");
     }
-    platform.send(many.body(Full::default()).unwrap()).await.refused(431, "headers_too_large");
-    let long = Request::get("/healthz").header("host", "localhost").header("x", "v".repeat(40_000));
-    platform.send(long.body(Full::default()).unwrap()).await.refused(431, "headers_too_large");
-    platform.get(&format!("/{}", "a".repeat(9000))).await.refused(414, "target_too_long");
+    platform
+        .send(many.body(Full::default()).unwrap())
+        .await
+        .refused(431, "headers_too_large");
+    let long = Request::get("/healthz")
+        .header("host", "localhost")
+        .header("x", "v".repeat(40_000));
+    platform
+        .send(long.body(Full::default()).unwrap())
+        .await
+        .refused(431, "headers_too_large");
+    platform
+        .get(&format!("/{}", "a".repeat(9000)))
+        .await
+        .refused(414, "target_too_long");
     let mut stream = TcpStream::connect(platform.address).await.unwrap();
     let both = "POST /function/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     stream.write_all(both.as_bytes()).await.unwrap();
@@ -48,10 +74,17 @@ async fn bodies_over_the_limit_are_refused_early() {
     for function in ["hello", "cat"] {
         // A length that is told is refused before a byte of the body came.
         let mut stream = TcpStream::connect(platform.address).await.unwrap();
-        let head = format!("POST /function/{function}/event HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n");
+        let head =
+            format!("POST /function/{function}/event HTTP/1.1\r\nHost: localhost\r\nContent-Length: 104857600\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         refused(&read_to_end(&mut stream).await, 413, "body_too_large");
-        platform.send(request("POST", &format!("/function/{function}/event"), vec![b'x'; 1024])).await;
+        platform
+            .send(request(
+                "POST",
+                &format!("/function/{function}/event"),
+                vec![b'x'; 1024],
+            ))
+            .await;
     }
     // One that is not told is counted.
     let mut stream = TcpStream::connect(platform.address).await.unwrap();
@@ -92,7 +125,11 @@ async fn every_way_to_fail_has_its_code_and_the_next_call_works() {
         assert_eq!(failed.header("x-fn-instance"), before.header("x-fn-instance"), "{path}");
         let after = platform.get("/function/hello/hello").await;
         assert_eq!(after.status, 200, "{path}");
-        assert_eq!(after.header("x-fn-instance") == before.header("x-fn-instance"), kept, "{path}");
+        assert_eq!(
+            after.header("x-fn-instance") == before.header("x-fn-instance"),
+            kept,
+            "{path}"
+        );
     }
 }
 
@@ -118,7 +155,9 @@ async fn a_deadline_kills_the_instance() {
     // The head of a stream is out when the deadline passes: the reply breaks off.
     let broken = platform.get("/function/hello/stream-hangs").await;
     assert_eq!((broken.status.as_u16(), broken.body), (200, None));
-    platform.until_metrics_have(r#"fn_invocations_total{code="504",function="hello",start="warm"} 2"#).await;
+    platform
+        .until_metrics_have(r#"fn_invocations_total{code="504",function="hello",start="warm"} 2"#)
+        .await;
 }
 
 #[tokio::test]
@@ -134,9 +173,13 @@ async fn a_stream_that_fails_never_looks_whole() {
 #[tokio::test]
 async fn a_full_queue_says_when_to_come_back() {
     let platform = Platform::start().await;
-    platform.deploy("hello", json!({ "queue": 0, "scale": { "max": 1 } })).await;
+    platform
+        .deploy("hello", json!({ "queue": 0, "scale": { "max": 1 } }))
+        .await;
     let mut busy = TcpStream::connect(platform.address).await.unwrap();
-    busy.write_all(b"GET /function/hello/stream-hangs HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    busy.write_all(b"GET /function/hello/stream-hangs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut busy, "one ").await;
     let full = platform.get("/function/hello/hello").await;
     full.refused(429, "queue_full");
@@ -151,14 +194,21 @@ async fn a_caller_who_leaves_ends_its_call() {
     let first = platform.get("/function/hello/hello").await;
     for path in ["hello/hang", "hello/stream-hangs", "cat/hang"] {
         let mut leaving = TcpStream::connect(platform.address).await.unwrap();
-        leaving.write_all(format!("GET /function/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        leaving
+            .write_all(format!("GET /function/{path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes())
+            .await
+            .unwrap();
         if !path.ends_with("hello/hang") {
             read_until(&mut leaving, "200 OK").await;
         }
         drop(leaving);
     }
-    platform.until_metrics_have(r#"fn_invocations_total{code="499",function="cat"#).await;
-    platform.until_metrics_have(r#"fn_invocations_total{code="499",function="hello"#).await;
+    platform
+        .until_metrics_have(r#"fn_invocations_total{code="499",function="cat"#)
+        .await;
+    platform
+        .until_metrics_have(r#"fn_invocations_total{code="499",function="hello"#)
+        .await;
     let next = platform.get("/function/hello/hello").await;
     assert_ne!(next.header("x-fn-instance"), first.header("x-fn-instance"));
     // A program is told to stop, and its instance lives.
@@ -171,11 +221,22 @@ async fn a_caller_who_leaves_ends_its_call() {
 async fn a_handler_that_can_not_be_loaded_fails_the_deploy_or_the_call() {
     let platform = Platform::start().await;
     let manifest = json!({ "env": { "FAIL_INIT": "no module named secret" } });
-    let refused = platform.deploy("hello", manifest.clone()).await.refused(422, "check_failed");
+    let refused = platform
+        .deploy("hello", manifest.clone())
+        .await
+        .refused(422, "check_failed");
     assert_eq!(refused["error"]["details"]["errorType"], "ImportError");
-    platform.get("/function/hello/hello").await.refused(404, "function_not_found");
+    platform
+        .get("/function/hello/hello")
+        .await
+        .refused(404, "function_not_found");
     let digest = platform.upload(&[("handler.py", "def handler(e, c): pass\n")]).await;
-    let deployed = platform.put("hello", &json!({ "bundle": digest, "manifest": manifest, "check": false })).await;
+    let deployed = platform
+        .put(
+            "hello",
+            &json!({ "bundle": digest, "manifest": manifest, "check": false }),
+        )
+        .await;
     assert_eq!(deployed.status, 200, "{deployed:?}");
     let failed = platform.get("/function/hello/hello").await;
     let document = failed.refused(502, "init_error");
@@ -187,7 +248,9 @@ async fn a_drain_answers_what_is_in_flight() {
     let platform = Platform::start().await;
     platform.deploy_program("cat", json!({})).await;
     let mut busy = TcpStream::connect(platform.address).await.unwrap();
-    busy.write_all(b"POST /function/cat HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n").await.unwrap();
+    busy.write_all(b"POST /function/cat HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut busy, "200 OK").await;
     platform.drain.begin();
     busy.write_all(b"3\r\nend\r\n0\r\n\r\n").await.unwrap();

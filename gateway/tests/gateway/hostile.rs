@@ -36,7 +36,10 @@ async fn malformed_heads_get_a_document() {
     ] {
         let reply = server.exchange(head).await;
         refused(&reply, 400, "bad_request");
-        assert!(reply.to_ascii_lowercase().contains("connection: close"), "{head:?}: {reply}");
+        assert!(
+            reply.to_ascii_lowercase().contains("connection: close"),
+            "{head:?}: {reply}"
+        );
     }
 }
 
@@ -44,11 +47,29 @@ async fn malformed_heads_get_a_document() {
 async fn a_flood_of_headers_gets_a_document() {
     let server = server();
     let flood: String = (0..10_000).map(|i| format!("x-{i}: y\r\n")).collect();
-    refused(&server.exchange(format!("GET / HTTP/1.1\r\nHost: x\r\n{flood}\r\n")).await, 431, "headers_too_large");
+    refused(
+        &server
+            .exchange(format!("GET / HTTP/1.1\r\nHost: x\r\n{flood}\r\n"))
+            .await,
+        431,
+        "headers_too_large",
+    );
     let many: String = (0..300).map(|i| format!("x-{i}: y\r\n")).collect();
-    refused(&server.exchange(format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n")).await, 431, "headers_too_large");
+    refused(
+        &server
+            .exchange(format!("GET / HTTP/1.1\r\nHost: x\r\n{many}\r\n"))
+            .await,
+        431,
+        "headers_too_large",
+    );
     let long = "v".repeat(1024 * 1024);
-    refused(&server.exchange(format!("GET / HTTP/1.1\r\nHost: x\r\nx: {long}\r\n\r\n")).await, 431, "headers_too_large");
+    refused(
+        &server
+            .exchange(format!("GET / HTTP/1.1\r\nHost: x\r\nx: {long}\r\n\r\n"))
+            .await,
+        431,
+        "headers_too_large",
+    );
 }
 
 #[tokio::test]
@@ -64,7 +85,10 @@ async fn both_ways_to_tell_a_length_are_seen_in_any_order_and_piece() {
         for byte in head.as_bytes() {
             stream.write_all(&[*byte]).await.unwrap();
         }
-        assert!(read_to_end(&mut stream).await.contains("early ambiguous"), "{head:?} byte by byte");
+        assert!(
+            read_to_end(&mut stream).await.contains("early ambiguous"),
+            "{head:?} byte by byte"
+        );
     }
 }
 
@@ -80,7 +104,9 @@ async fn a_smuggled_request_is_never_answered() {
     let reply = server.exchange(&head).await;
     assert_eq!(reply.matches("HTTP/1.1 ").count(), 1, "{reply}");
     // The same behind a first request, where the head is not seen by itself.
-    let reply = server.exchange(format!("GET /first HTTP/1.1\r\nHost: x\r\n\r\n{head}")).await;
+    let reply = server
+        .exchange(format!("GET /first HTTP/1.1\r\nHost: x\r\n\r\n{head}"))
+        .await;
     assert!(!reply.contains("GET /smuggled"), "{reply}");
 }
 
@@ -89,11 +115,17 @@ async fn keep_alive_and_pipelining_work_and_a_later_bad_head_gets_its_document()
     let server = server();
     let mut stream = server.connect().await;
     for i in 0..3 {
-        stream.write_all(format!("POST /{i} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab").as_bytes()).await.unwrap();
+        stream
+            .write_all(format!("POST /{i} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab").as_bytes())
+            .await
+            .unwrap();
         let reply = read_until(&mut stream, "]").await;
         assert!(reply.contains(&format!("POST /{i} clear [ab]")), "{reply}");
     }
-    stream.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut stream, "/b clear []").await;
     stream.write_all(b"broken\r\n\r\n").await.unwrap();
     refused(&read_to_end(&mut stream).await, 400, "bad_request");
@@ -101,8 +133,15 @@ async fn keep_alive_and_pipelining_work_and_a_later_bad_head_gets_its_document()
 
 #[tokio::test]
 async fn a_head_that_never_ends_is_ended() {
-    let server = Server::echo(ConnectionLimits { head_timeout: Duration::from_millis(50), ..ConnectionLimits::default() });
-    refused(&server.exchange("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await, 408, "request_timeout");
+    let server = Server::echo(ConnectionLimits {
+        head_timeout: Duration::from_millis(50),
+        ..ConnectionLimits::default()
+    });
+    refused(
+        &server.exchange("GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ").await,
+        408,
+        "request_timeout",
+    );
     // A connection that says nothing is closed without a word.
     assert_eq!(server.exchange("").await, "");
 }
@@ -111,12 +150,21 @@ async fn a_head_that_never_ends_is_ended() {
 async fn a_body_that_breaks_off_is_no_whole_body() {
     let server = server();
     let mut stream = server.connect().await;
-    stream.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel").await.unwrap();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
+        .await
+        .unwrap();
     stream.shutdown().await.unwrap();
     let reply = read_to_end(&mut stream).await;
     assert!(!reply.contains("[hel]"), "{reply}");
-    for chunk in ["zz\r\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n", "ffffffffffffffffff\r\n", "3;ext=\"\n\"\r\nabc\r\n0\r\n\r\n"] {
-        let request = format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{chunk}");
+    for chunk in [
+        "zz\r\nabc\r\n0\r\n\r\n",
+        "3\r\nabcd\r\n0\r\n\r\n",
+        "ffffffffffffffffff\r\n",
+        "3;ext=\"\n\"\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let request =
+            format!("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n{chunk}");
         let reply = server.exchange(request).await;
         assert!(!reply.contains("[abc"), "{chunk:?}: {reply}");
     }
@@ -126,10 +174,16 @@ async fn a_body_that_breaks_off_is_no_whole_body() {
 async fn a_refusal_reaches_a_client_that_is_still_sending() {
     let server = server();
     let mut stream = server.connect().await;
-    stream.write_all(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 33554432\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"POST /early HTTP/1.1\r\nHost: x\r\nContent-Length: 33554432\r\n\r\n")
+        .await
+        .unwrap();
     let piece = vec![b'x'; 1024 * 1024];
     for _ in 0..32 {
-        stream.write_all(&piece).await.expect("the server reads on after it has answered");
+        stream
+            .write_all(&piece)
+            .await
+            .expect("the server reads on after it has answered");
     }
     assert!(read_to_end(&mut stream).await.contains("early clear"));
 }
@@ -154,22 +208,33 @@ async fn a_drain_closes_idle_connections_and_lets_busy_ones_answer() {
     let (mut idle, mut busy) = (server.connect().await, server.connect().await);
     idle.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
     read_until(&mut idle, "clear []").await;
-    busy.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n").await.unwrap();
+    busy.write_all(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        .await
+        .unwrap();
     read_until(&mut busy, "100 Continue").await;
     server.drain.begin();
     assert_eq!(read_to_end(&mut idle).await, "");
     busy.write_all(b"ab").await.unwrap();
     let reply = read_to_end(&mut busy).await;
-    assert!(reply.contains("[ab]") && reply.to_ascii_lowercase().contains("connection: close"), "{reply}");
+    assert!(
+        reply.contains("[ab]") && reply.to_ascii_lowercase().contains("connection: close"),
+        "{reply}"
+    );
     assert_eq!(server.drain.finish(PATIENCE).await, 0);
-    assert!(tokio::net::TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+    assert!(
+        tokio::net::TcpStream::connect(server.address).await.is_err(),
+        "nobody listens any more"
+    );
 }
 
 #[tokio::test]
 async fn a_cut_drops_what_is_in_flight() {
     let server = server();
     let mut stream = server.connect().await;
-    stream.write_all(b"POST /wait HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    stream
+        .write_all(b"POST /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await
+        .unwrap();
     server.drain.begin();
     server.drain.cut();
     assert!(server.drain.finish(PATIENCE).await <= 1);

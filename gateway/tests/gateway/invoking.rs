@@ -34,7 +34,10 @@ async fn the_first_call_is_cold_and_the_next_is_warm_in_the_same_process() {
     assert_ne!(third.header("x-fn-start"), "warm");
     assert_ne!(third.header("x-fn-instance"), first.header("x-fn-instance"));
     let metrics = platform.metrics().await;
-    assert!(metrics.contains(r#"fn_invocations_total{code="200",function="hello",start="warm"} 1"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"fn_invocations_total{code="200",function="hello",start="warm"} 1"#),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -63,13 +66,22 @@ async fn a_function_sees_its_own_part_of_the_request() {
         assert!(event["headers"].get(gone).is_none(), "{gone} in {event}");
     }
     // The same function under its own host, where the path is all its own.
-    let call = Request::get("/event").header("host", "hello.localhost:8080").body(Full::default()).unwrap();
+    let call = Request::get("/event")
+        .header("host", "hello.localhost:8080")
+        .body(Full::default())
+        .unwrap();
     let event = platform.send(call).await.json();
     assert_eq!(event["requestContext"]["domainName"], "hello.localhost");
     assert!(event.get("body").is_none());
     // And over the admin socket.
-    let event = platform.admin("POST", "/v1/functions/hello/invoke/event", vec![0xff, 0x00]).await.json();
-    assert_eq!((event["body"].as_str(), event["isBase64Encoded"].as_bool()), (Some("/wA="), Some(true)));
+    let event = platform
+        .admin("POST", "/v1/functions/hello/invoke/event", vec![0xff, 0x00])
+        .await
+        .json();
+    assert_eq!(
+        (event["body"].as_str(), event["isBase64Encoded"].as_bool()),
+        (Some("/wA="), Some(true))
+    );
 }
 
 #[tokio::test]
@@ -87,7 +99,10 @@ async fn a_function_does_not_speak_for_the_platform() {
     let cookies: Vec<_> = reply.headers.get_all("set-cookie").iter().collect();
     assert_eq!(cookies, ["a=1", "b=2"]);
     let metrics = platform.metrics().await;
-    assert!(metrics.contains(r#"fn_dropped_headers_total{function="hello"} 5"#), "{metrics}");
+    assert!(
+        metrics.contains(r#"fn_dropped_headers_total{function="hello"} 5"#),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]
@@ -95,14 +110,23 @@ async fn head_and_204_have_no_body() {
     let platform = Platform::start().await;
     platform.deploy("hello", json!({})).await;
     let head = platform.send(request("HEAD", "/function/hello/hello", "")).await;
-    assert_eq!((head.status.as_u16(), head.header("content-length"), head.text().as_str()), (200, "7", ""));
+    assert_eq!(
+        (
+            head.status.as_u16(),
+            head.header("content-length"),
+            head.text().as_str()
+        ),
+        (200, "7", "")
+    );
     let none = platform.get("/function/hello/204").await;
     assert_eq!((none.status.as_u16(), none.text().as_str()), (204, ""));
     assert!(!none.headers.contains_key("content-length"));
     // A stream that nobody gets is run to its end, and its instance is kept.
     let head = platform.send(request("HEAD", "/function/hello/stream", "")).await;
     assert_eq!((head.status.as_u16(), head.text().as_str()), (200, ""));
-    platform.until_metrics_have(r#"fn_invocations_total{code="200",function="hello",start="warm"} 1"#).await;
+    platform
+        .until_metrics_have(r#"fn_invocations_total{code="200",function="hello",start="warm"} 1"#)
+        .await;
     let next = platform.get("/function/hello/hello").await;
     assert_eq!(next.header("x-fn-instance"), head.header("x-fn-instance"));
 }
@@ -144,7 +168,10 @@ async fn a_client_that_sends_everything_first_is_answered() {
     platform.deploy_program("cat", json!({})).await;
     let body = vec![b'#'; 6 * 1024 * 1024];
     let mut stream = TcpStream::connect(platform.address).await.unwrap();
-    let head = format!("POST /function/cat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    let head = format!(
+        "POST /function/cat HTTP/1.1\r\nHost: localhost\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        body.len()
+    );
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(&body).await.unwrap();
     let reply = read_to_end(&mut stream).await;
@@ -155,7 +182,9 @@ async fn a_client_that_sends_everything_first_is_answered() {
 async fn a_program_that_answers_early_leaves_a_warm_instance() {
     let platform = Platform::start().await;
     platform.deploy_program("cat", json!({})).await;
-    let early = platform.send(request("POST", "/function/cat/early", vec![b'x'; 1024 * 1024])).await;
+    let early = platform
+        .send(request("POST", "/function/cat/early", vec![b'x'; 1024 * 1024]))
+        .await;
     assert_eq!(early.status, 200);
     let next = platform.send(request("POST", "/function/cat", "abc")).await;
     assert_eq!(next.text(), "abc");
@@ -169,5 +198,8 @@ async fn functions_outlive_the_server() {
     let dir = platform.stop().await;
     let platform = Platform::at(dir, |_| {}).await;
     let reply = platform.get("/function/hello/hello").await;
-    assert_eq!((reply.text().as_str(), reply.header("x-fn-revision")), ("\"hello\"", "2"));
+    assert_eq!(
+        (reply.text().as_str(), reply.header("x-fn-revision")),
+        ("\"hello\"", "2")
+    );
 }

@@ -50,7 +50,11 @@ impl Reply {
 
     #[track_caller]
     pub(crate) fn header(&self, name: &str) -> &str {
-        self.headers.get(name).unwrap_or_else(|| panic!("no {name} in {self:?}")).to_str().unwrap()
+        self.headers
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name} in {self:?}"))
+            .to_str()
+            .unwrap()
     }
 
     /// Checks that it is an error document.
@@ -59,7 +63,11 @@ impl Reply {
         assert_eq!(self.status, status, "{self:?} {:?}", self.body);
         let document = self.json();
         assert_eq!(document["error"]["code"], code, "{document}");
-        assert_eq!(document["error"]["request_id"], self.header("x-fn-request-id"), "{document}");
+        assert_eq!(
+            document["error"]["request_id"],
+            self.header("x-fn-request-id"),
+            "{document}"
+        );
         document
     }
 }
@@ -84,13 +92,22 @@ impl Platform {
         let pool = Pool::with_launcher(puppets.clone(), Arc::new(opened.logs().clone()));
         let (address, drain) = (opened.address(), Drain::new());
         let running = tokio::spawn(opened.run(pool, json!({ "findings": [] }), drain.clone()));
-        Self { address, puppets, drain, running, dir }
+        Self {
+            address,
+            puppets,
+            drain,
+            running,
+            dir,
+        }
     }
 
     /// Stops it in an orderly way and gives its directory back.
     pub(crate) async fn stop(self) -> TempDir {
         self.drain.begin();
-        tokio::time::timeout(PATIENCE, self.running).await.expect("it stops").unwrap();
+        tokio::time::timeout(PATIENCE, self.running)
+            .await
+            .expect("it stops")
+            .unwrap();
         self.dir
     }
 
@@ -134,7 +151,9 @@ impl Platform {
 
     /// Deploys a Python handler (that no test runs as Python) with these settings.
     pub(crate) async fn deploy(&self, name: &str, manifest: Value) -> Reply {
-        let digest = self.upload(&[("handler.py", "def handler(event, context):\n    return event\n")]).await;
+        let digest = self
+            .upload(&[("handler.py", "def handler(event, context):\n    return event\n")])
+            .await;
         self.put(name, &json!({ "bundle": digest, "manifest": manifest })).await
     }
 
@@ -145,7 +164,8 @@ impl Platform {
     }
 
     pub(crate) async fn put(&self, name: &str, document: &Value) -> Reply {
-        self.admin("PUT", &format!("/v1/functions/{name}"), document.to_string()).await
+        self.admin("PUT", &format!("/v1/functions/{name}"), document.to_string())
+            .await
     }
 
     /// The metrics' text.
@@ -169,7 +189,12 @@ impl Platform {
 /// A request with a Host.
 pub(crate) fn request(method: &str, path: &str, body: impl Into<Bytes>) -> Request<Full<Bytes>> {
     let method: Method = method.parse().unwrap();
-    Request::builder().method(method).uri(path).header("host", "localhost").body(Full::new(body.into())).unwrap()
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost")
+        .body(Full::new(body.into()))
+        .unwrap()
 }
 
 async fn send<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: I, request: Request<Full<Bytes>>) -> Reply {
@@ -180,7 +205,11 @@ async fn send<I: AsyncRead + AsyncWrite + Unpin + Send + 'static>(io: I, request
         let body = body.collect().await.ok().map(|body| body.to_bytes());
         drop(sender);
         connection.abort();
-        Reply { status: head.status, headers: head.headers, body }
+        Reply {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
     };
     tokio::time::timeout(PATIENCE, exchange).await.expect("an answer")
 }

@@ -71,8 +71,16 @@ impl Launcher for Puppets {
             for end in [&host, &instance] {
                 end.set_nonblocking(true).unwrap();
             }
-            let ending = Ending { exit: Exit::Code(0), oom_kills: 0, cpu: Duration::ZERO };
-            let strings = Strings { cut: CancellationToken::new(), gone: CancellationToken::new(), ending: Arc::new(Mutex::new(ending)) };
+            let ending = Ending {
+                exit: Exit::Code(0),
+                oom_kills: 0,
+                cpu: Duration::ZERO,
+            };
+            let strings = Strings {
+                cut: CancellationToken::new(),
+                gone: CancellationToken::new(),
+                ending: Arc::new(Mutex::new(ending)),
+            };
             let mut boot = [0; 16];
             boot[..8].copy_from_slice(&number.to_be_bytes());
             let puppet = Puppet {
@@ -115,11 +123,19 @@ struct Over;
 impl Puppet {
     async fn play(mut self) -> Result<(), Over> {
         if let Some(message) = self.settings.get("FAIL_INIT").cloned() {
-            let failure = Failure { error_message: message, error_type: "ImportError".into(), stack_trace: vec!["line 1".into()] };
+            let failure = Failure {
+                error_message: message,
+                error_type: "ImportError".into(),
+                stack_trace: vec!["line 1".into()],
+            };
             self.say(0, InstanceFrame::InitError(failure)).await?;
             return self.end(Exit::Code(1), 0);
         }
-        let ready = Ready { boot_id: self.boot_id, runtime: "puppet".into(), init_us: 1 };
+        let ready = Ready {
+            boot_id: self.boot_id,
+            runtime: "puppet".into(),
+            init_us: 1,
+        };
         self.say(0, InstanceFrame::Ready(ready)).await?;
         let mut decoder = Decoder::<HostFrame>::new();
         loop {
@@ -179,16 +195,23 @@ impl Puppet {
             }
             other => panic!("{other} of {}", invoke.request_id),
         };
-        self.say(seq, InstanceFrame::Result(ResultHead { boot_id: self.boot_id })).await?;
+        self.say(seq, InstanceFrame::Result(ResultHead { boot_id: self.boot_id }))
+            .await?;
         for piece in result.as_bytes().chunks(1 << 20) {
-            self.say(seq, InstanceFrame::Body(Bytes::copy_from_slice(piece))).await?;
+            self.say(seq, InstanceFrame::Body(Bytes::copy_from_slice(piece)))
+                .await?;
         }
         self.say(seq, InstanceFrame::End(End { handler_us: 1500 })).await
     }
 
     /// A program that answers at once and gives back what it reads, in pieces.
     async fn program(&mut self, decoder: &mut Decoder<HostFrame>, seq: u32, invoke: Invoke) -> Result<(), Over> {
-        let path = invoke.env.iter().find(|(name, _)| name == "Http_Path").map(|(_, value)| value.clone()).unwrap();
+        let path = invoke
+            .env
+            .iter()
+            .find(|(name, _)| name == "Http_Path")
+            .map(|(_, value)| value.clone())
+            .unwrap();
         self.say(seq, self.head()).await?;
         if path == "/early" {
             return self.say(seq, InstanceFrame::End(End { handler_us: 1 })).await;
@@ -215,24 +238,45 @@ impl Puppet {
     async fn stream(&mut self, seq: u32, pieces: &[&'static str], failure: Option<InstanceFrame>) -> Result<(), Over> {
         self.say(seq, self.head()).await?;
         for piece in pieces {
-            self.say(seq, InstanceFrame::Body(Bytes::from_static(piece.as_bytes()))).await?;
+            self.say(seq, InstanceFrame::Body(Bytes::from_static(piece.as_bytes())))
+                .await?;
         }
-        self.say(seq, failure.unwrap_or(InstanceFrame::End(End { handler_us: 1 }))).await
+        self.say(seq, failure.unwrap_or(InstanceFrame::End(End { handler_us: 1 })))
+            .await
     }
 
     fn head(&self) -> InstanceFrame {
-        let headers = vec![("content-type".to_owned(), "text/plain".to_owned()), ("content-length".to_owned(), "1".to_owned())];
-        InstanceFrame::Head(Head { boot_id: self.boot_id, status: 200, headers, cookies: vec!["c=3".to_owned()] })
+        let headers = vec![
+            ("content-type".to_owned(), "text/plain".to_owned()),
+            ("content-length".to_owned(), "1".to_owned()),
+        ];
+        InstanceFrame::Head(Head {
+            boot_id: self.boot_id,
+            status: 200,
+            headers,
+            cookies: vec!["c=3".to_owned()],
+        })
     }
 
     fn failure(&self, kind: &str, message: &str) -> InstanceFrame {
-        let failure = Failure { error_message: message.into(), error_type: kind.into(), stack_trace: vec!["line 7".into()] };
-        InstanceFrame::Error { boot_id: self.boot_id, failure }
+        let failure = Failure {
+            error_message: message.into(),
+            error_type: kind.into(),
+            stack_trace: vec!["line 7".into()],
+        };
+        InstanceFrame::Error {
+            boot_id: self.boot_id,
+            failure,
+        }
     }
 
     /// The process ends.
     fn end(&self, exit: Exit, oom_kills: u64) -> Result<(), Over> {
-        *self.ending.lock().unwrap() = Ending { exit, oom_kills, cpu: Duration::ZERO };
+        *self.ending.lock().unwrap() = Ending {
+            exit,
+            oom_kills,
+            cpu: Duration::ZERO,
+        };
         Err(Over)
     }
 

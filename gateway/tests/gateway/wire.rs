@@ -53,7 +53,10 @@ impl Drop for Server {
 /// Everything that comes until the other side closes.
 pub(crate) async fn read_to_end(stream: &mut TcpStream) -> String {
     let mut all = Vec::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all)).await.expect("the server closes").unwrap();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut all))
+        .await
+        .expect("the server closes")
+        .unwrap();
     String::from_utf8_lossy(&all).into_owned()
 }
 
@@ -69,14 +72,20 @@ pub(crate) async fn read_until(stream: &mut TcpStream, text: &str) -> String {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| panic!("{text:?} never came"));
+    tokio::time::timeout(PATIENCE, read)
+        .await
+        .unwrap_or_else(|_| panic!("{text:?} never came"));
     String::from_utf8_lossy(&all).into_owned()
 }
 
 /// The status line's code.
 #[track_caller]
 pub(crate) fn status(reply: &str) -> u16 {
-    reply.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or_else(|| panic!("no status in {reply:?}"))
+    reply
+        .split(' ')
+        .nth(1)
+        .and_then(|code| code.parse().ok())
+        .unwrap_or_else(|| panic!("no status in {reply:?}"))
 }
 
 /// Checks that a reply is an error document with this status and code.
@@ -89,7 +98,12 @@ pub(crate) fn refused(reply: &str, expected: u16, code: &str) {
     assert!(head.contains("x-fn-request-id: "), "{reply}");
     let document: serde_json::Value = serde_json::from_str(body).unwrap_or_else(|error| panic!("{error} in {reply}"));
     assert_eq!(document["error"]["code"], code, "{reply}");
-    assert!(document["error"]["request_id"].as_str().is_some_and(|id| id.len() == 36), "{reply}");
+    assert!(
+        document["error"]["request_id"]
+            .as_str()
+            .is_some_and(|id| id.len() == 36),
+        "{reply}"
+    );
 }
 
 async fn echo(arrival: Arrival, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
@@ -97,7 +111,11 @@ async fn echo(arrival: Arrival, request: Request<Incoming>) -> Result<Response<B
     if head.uri.path() == "/wait" {
         std::future::pending::<()>().await;
     }
-    let framing = if arrival.framing == Framing::Ambiguous { "ambiguous" } else { "clear" };
+    let framing = if arrival.framing == Framing::Ambiguous {
+        "ambiguous"
+    } else {
+        "clear"
+    };
     if head.uri.path() == "/early" {
         return Ok(Response::new(Body::from(format!("early {framing}"))));
     }
@@ -105,5 +123,9 @@ async fn echo(arrival: Arrival, request: Request<Incoming>) -> Result<Response<B
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
         Err(_) => "broken".to_owned(),
     };
-    Ok(Response::new(Body::from(format!("{} {} {framing} [{body}]", head.method, head.uri.path()))))
+    Ok(Response::new(Body::from(format!(
+        "{} {} {framing} [{body}]",
+        head.method,
+        head.uri.path()
+    ))))
 }

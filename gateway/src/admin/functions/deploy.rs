@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::{Path, State};
 use ::functions::runtimes::launch;
 use ::functions::store::StoreError;
 use ::functions::{Digest, FunctionName, Manifest, Revision, RevisionNumber, Settings};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{Path, State};
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -85,12 +85,17 @@ pub(crate) async fn deploy(
     body: Body,
 ) -> Result<Json<Deployed>, Problem> {
     let name = named(&name)?;
-    let DeployRequest { bundle, manifest, check } = read(body).await?;
+    let DeployRequest {
+        bundle,
+        manifest,
+        check,
+    } = read(body).await?;
     let draft = {
         let (gateway, name) = (gateway.clone(), name.clone());
         blocking(move || draft(&gateway, &name, bundle, manifest)).await??
     };
-    launch(&draft, &gateway.runtimes).map_err(|error| unprocessable("runtime_missing", chain(&error)).hint(error.hint()))?;
+    launch(&draft, &gateway.runtimes)
+        .map_err(|error| unprocessable("runtime_missing", chain(&error)).hint(error.hint()))?;
     let check = match check {
         true => Some(gateway.pool.check(&draft).await.map_err(|error| failed(&error))?),
         false => None,
@@ -100,12 +105,20 @@ pub(crate) async fn deploy(
         async move { commit(&gateway, name, bundle, draft.settings).await }
     })
     .await?;
-    Ok(Json(Deployed { revision: number.get(), url: gateway.url(&name), name, check }))
+    Ok(Json(Deployed {
+        revision: number.get(),
+        url: gateway.url(&name),
+        name,
+        check,
+    }))
 }
 
 async fn read(body: Body) -> Result<DeployRequest, Problem> {
-    let bytes = limits::collect(body, MOST_REQUEST).await.map_err(|error| Problem::of(Code::BadRequest, chain(&error)))?;
-    serde_json::from_slice(&bytes).map_err(|error| Problem::of(Code::BadRequest, format!("the document can't be read: {error}")))
+    let bytes = limits::collect(body, MOST_REQUEST)
+        .await
+        .map_err(|error| Problem::of(Code::BadRequest, chain(&error)))?;
+    serde_json::from_slice(&bytes)
+        .map_err(|error| Problem::of(Code::BadRequest, format!("the document can't be read: {error}")))
 }
 
 /// The revision that this deploy will make, with every setting decided by what was typed and what the bundle holds.
@@ -125,11 +138,19 @@ fn draft(gateway: &Gateway, name: &FunctionName, bundle: Digest, manifest: Value
     let settings = manifest
         .resolve(name, &detected)
         .map_err(|error| unprocessable("manifest_invalid", chain(&error)).hint(error.hint()))?;
-    gateway.store.draft(name, bundle, settings).map_err(|error| refused(&error))
+    gateway
+        .store
+        .draft(name, bundle, settings)
+        .map_err(|error| refused(&error))
 }
 
 /// Makes the revision durable, then live, then known to the pool. Never interrupted.
-async fn commit(gateway: &Gateway, name: FunctionName, bundle: Digest, settings: Settings) -> Result<RevisionNumber, Problem> {
+async fn commit(
+    gateway: &Gateway,
+    name: FunctionName,
+    bundle: Digest,
+    settings: Settings,
+) -> Result<RevisionNumber, Problem> {
     let _order = gateway.changes.lock().await;
     let store = gateway.store.clone();
     let deployed = blocking(move || store.deploy(&name, bundle, settings)).await?;
@@ -144,11 +165,12 @@ fn unprocessable(code: &'static str, message: String) -> Problem {
 }
 
 fn failed(error: &CheckError) -> Problem {
-    let problem = unprocessable("check_failed", chain(error)).hint("Nothing was deployed. Deploy without the check with --no-check.");
+    let problem = unprocessable("check_failed", chain(error))
+        .hint("Nothing was deployed. Deploy without the check with --no-check.");
     let mut details = match error.exception() {
         Some(failure) => serde_json::to_value(failure).expect("strings always serialise"),
         None => json!({}),
     };
-    details["output"] = json!(error.output);
+    details["output"] = json!(error.output.join("\n"));
     problem.details(details)
 }

@@ -41,7 +41,11 @@ impl Watch {
     /// A request begins; says what its head looked like.
     pub(super) fn begin(&self) -> Framing {
         self.phase.store(SERVING, Ordering::Release);
-        if self.ambiguous.swap(false, Ordering::AcqRel) { Framing::Ambiguous } else { Framing::Clear }
+        if self.ambiguous.swap(false, Ordering::AcqRel) {
+            Framing::Ambiguous
+        } else {
+            Framing::Clear
+        }
     }
 
     fn is(&self, phase: u8) -> bool {
@@ -70,7 +74,15 @@ impl<I> Watched<I> {
     /// Watches a socket; the second value is for the service.
     pub(super) fn new(io: I) -> (Self, Arc<Watch>) {
         let watch = Arc::new(Watch::default());
-        (Self { io, watch: watch.clone(), scan: HeadScan::default(), refusal: Refusal::default() }, watch)
+        (
+            Self {
+                io,
+                watch: watch.clone(),
+                scan: HeadScan::default(),
+                refusal: Refusal::default(),
+            },
+            watch,
+        )
     }
 
     /// Whether nothing of a next request has come.
@@ -91,10 +103,16 @@ impl<I> Watched<I> {
     fn refuse(&mut self, theirs: &[u8]) -> usize {
         if !self.refusal.made {
             self.refusal.made = true;
-            let status = theirs.get(9..12).and_then(|code| StatusCode::from_bytes(code).ok()).unwrap_or(StatusCode::BAD_REQUEST);
+            let status = theirs
+                .get(9..12)
+                .and_then(|code| StatusCode::from_bytes(code).ok())
+                .unwrap_or(StatusCode::BAD_REQUEST);
             let (code, text) = match status {
                 StatusCode::URI_TOO_LONG => (Code::TargetTooLong, "the request target is over the limit"),
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (Code::HeadersTooLarge, "the request has too many headers, or too many bytes of them"),
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => (
+                    Code::HeadersTooLarge,
+                    "the request has too many headers, or too many bytes of them",
+                ),
                 _ => (Code::BadRequest, "the request's head is malformed"),
             };
             self.refusal.bytes = bare_reply(status, code, text);
@@ -135,7 +153,11 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         Pin::new(&mut self.io).poll_write(context, buf)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, context: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         if self.watch.is(WAITING)
             && let Some(first) = bufs.iter().find(|buf| !buf.is_empty())
             && first.starts_with(b"HTTP/1.")
@@ -153,7 +175,12 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         ready!(self.poll_refusal(context))?;
         ready!(Pin::new(&mut self.io).poll_flush(context))?;
         // hyper flushes the socket only after it has written all that it holds, so the reply is out.
-        if self.watch.phase.compare_exchange(REPLIED, WAITING, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+        if self
+            .watch
+            .phase
+            .compare_exchange(REPLIED, WAITING, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+        {
             self.scan = HeadScan::default();
         }
         Poll::Ready(Ok(()))
@@ -188,7 +215,10 @@ impl http_body::Body for Tracked {
     type Data = Bytes;
     type Error = axum::Error;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         Pin::new(&mut self.body).poll_frame(context)
     }
 
