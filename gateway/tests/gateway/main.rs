@@ -3,10 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on panics")]
 
 mod admin;
+mod bare;
 mod failing;
 mod hostile;
 mod invoking;
 mod platform;
 mod promtool;
 mod puppet;
+mod real;
 mod wire;

@@ -17,7 +17,9 @@ use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use warm_pool::Pool;
+use warm_pool::launcher::Launcher;
 
+use crate::bare::Bare;
 use crate::puppet::Puppets;
 use crate::wire::PATIENCE;
 
@@ -84,12 +86,28 @@ impl Platform {
 
     /// A server over a directory that may hold the state of an earlier one.
     pub(crate) async fn at(dir: TempDir, change: impl FnOnce(&mut ServeConfig)) -> Self {
+        let puppets = Arc::new(Puppets::default());
+        let launcher = puppets.clone();
+        Self::launching(dir, puppets, change, |_| launcher).await
+    }
+
+    /// A server whose instances are real interpreters and programs.
+    pub(crate) async fn bare() -> Self {
+        let launcher = |opened: &Opened| Arc::new(Bare::new(opened.store().clone(), opened.runtimes().clone()));
+        Self::launching(TempDir::new().unwrap(), Arc::default(), |_| {}, launcher).await
+    }
+
+    async fn launching<L: Launcher>(
+        dir: TempDir,
+        puppets: Arc<Puppets>,
+        change: impl FnOnce(&mut ServeConfig),
+        launcher: impl FnOnce(&Opened) -> Arc<L>,
+    ) -> Self {
         let mut config = ServeConfig::new(dir.path().join("state"), dir.path().join("admin.sock"));
         config.listen.set_port(0);
         change(&mut config);
         let opened = Opened::new(config).await.unwrap();
-        let puppets = Arc::new(Puppets::default());
-        let pool = Pool::with_launcher(puppets.clone(), Arc::new(opened.logs().clone()));
+        let pool = Pool::with_launcher(launcher(&opened), Arc::new(opened.logs().clone()));
         let (address, drain) = (opened.address(), Drain::new());
         let running = tokio::spawn(opened.run(pool, json!({ "findings": [] }), drain.clone()));
         Self {

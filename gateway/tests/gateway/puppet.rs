@@ -152,11 +152,8 @@ impl Puppet {
 
     async fn handler(&mut self, decoder: &mut Decoder<HostFrame>, seq: u32, invoke: Invoke) -> Result<(), Over> {
         let mut event = BytesMut::new();
-        loop {
-            match self.hear(decoder).await?.1 {
-                HostFrame::Body(piece) => event.extend_from_slice(&piece),
-                _ => break,
-            }
+        while let HostFrame::Body(piece) = self.hear(decoder).await?.1 {
+            event.extend_from_slice(&piece);
         }
         let event: Value = serde_json::from_slice(&event).unwrap();
         let result = match event["rawPath"].as_str().unwrap() {
