@@ -28,9 +28,13 @@ use watch::{Tracked, Watched};
 const BUFFER: usize = 64 * 1024;
 /// hyper's bound for header lines: above the limit that is ours, for the same reason.
 const HEADER_LINES: usize = 256;
-/// After the last reply, what the peer still sends is read and thrown away this long and this far. Closing at once would make the kernel
-/// answer with a reset, and the peer could lose the reply that tells it why.
-const LINGER: (Duration, u64) = (Duration::from_secs(2), 128 * 1024 * 1024);
+/// After the last reply, what the peer still sends is read and thrown away, at most this much. Closing at once would make
+/// the kernel answer with a reset, and the peer could lose the reply that tells it why.
+const LINGER: u64 = 128 * 1024 * 1024;
+/// How long the peer may be silent meanwhile.
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+/// How long all of that may take.
+const LINGER_TIME: Duration = Duration::from_secs(30);
 
 /// Serves a connection until either side ends it or the drain does.
 pub(super) async fn serve<I, A, F>(io: I, peer: Peer, limits: ConnectionLimits, drain: Drain, answer: A)
@@ -92,11 +96,11 @@ async fn linger<I: AsyncRead + AsyncWrite + Unpin>(mut io: I) {
         return;
     }
     let rest = async {
-        let mut rest = io.take(LINGER.1);
-        let mut scratch = vec![0; 16 * 1024];
-        while matches!(rest.read(&mut scratch).await, Ok(1..)) {}
+        let mut rest = io.take(LINGER);
+        let mut scratch = vec![0; 64 * 1024];
+        while let Ok(Ok(1..)) = tokio::time::timeout(LINGER_SILENCE, rest.read(&mut scratch)).await {}
     };
-    let _ = tokio::time::timeout(LINGER.0, rest).await;
+    let _ = tokio::time::timeout(LINGER_TIME, rest).await;
 }
 
 /// A whole reply as bytes, for requests that never became one.
