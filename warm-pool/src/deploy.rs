@@ -1,0 +1,3 @@
+//! What the pool does for a deploy, off the request path.
+
+pub mod check;

@@ -1,0 +1,140 @@
+//! From a revision to a process whose handler is loaded, or to the reason why there is none.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use functions::Revision;
+use functions::wire::{InstanceFrame, Ready as Greeting};
+use prometheus::IntCounter;
+use tokio_util::sync::CancellationToken;
+
+use super::launcher::{Confined, Launched, Launcher};
+use crate::fate::{Fate, StartFailure};
+use crate::instance::Startup;
+use crate::lane::{Lane, LaneError};
+use crate::log_tap::{LogSink, LogTap, Source};
+
+/// A function may need longer for its imports than for a call, so this is the least it gets.
+const LEAST_INIT_TIME: Duration = Duration::from_secs(10);
+/// How long a process that closed its lane during its start may take to be gone before it counts as still running.
+const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_secs(1);
+
+/// A process whose handler is loaded.
+pub(crate) struct Ready {
+    pub(crate) body: Box<dyn Confined>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) log: LogTap,
+    pub(crate) startup: Startup,
+    pub(crate) greeting: Greeting,
+}
+
+/// Why there is none. The process, if one was made, is not killed yet.
+pub(crate) struct Failed {
+    pub(crate) failure: StartFailure,
+    pub(crate) body: Option<Box<dyn Confined>>,
+}
+
+/// Where the output of the process goes.
+pub(crate) struct Output {
+    pub(crate) source: Source,
+    pub(crate) sink: Arc<dyn LogSink>,
+    pub(crate) dropped: IntCounter,
+}
+
+/// How long the handler of `revision` may take to load: its timeout, and at least ten seconds.
+pub(crate) fn init_time(revision: &Revision) -> Duration {
+    revision.settings.timeout.duration().max(LEAST_INIT_TIME)
+}
+
+/// Starts a process and waits until it says READY. `cancel` calls that off once the process exists; a launch itself is always
+/// awaited to its end, because half a sandbox has nobody who could kill it.
+pub(crate) async fn bring_up(
+    launcher: &dyn Launcher,
+    revision: &Revision,
+    output: Output,
+    cancel: &CancellationToken,
+) -> Result<Ready, Failed> {
+    let began = Instant::now();
+    let launched = launcher
+        .launch(revision)
+        .await
+        .map_err(|failure| Failed { failure, body: None })?;
+    let Launched {
+        body,
+        lanes,
+        log,
+        stages,
+    } = launched;
+    let sandbox = began.elapsed();
+
+    let prepared = prepare(lanes, log, output);
+    let (mut lanes, log) = match prepared {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            return Err(Failed {
+                failure: StartFailure::Sandbox(error.into()),
+                body: Some(body),
+            });
+        }
+    };
+    let greeting = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(StartFailure::CalledOff),
+        greeting = greet(&mut lanes[0], init_time(revision), body.as_ref()) => greeting,
+    };
+    match greeting {
+        Ok(greeting) => {
+            log.ready(greeting.boot_id);
+            let startup = Startup {
+                stages,
+                sandbox,
+                init: began.elapsed() - sandbox,
+            };
+            Ok(Ready {
+                body,
+                lanes,
+                log,
+                startup,
+                greeting,
+            })
+        }
+        Err(failure) => {
+            log.drain();
+            Err(Failed {
+                failure,
+                body: Some(body),
+            })
+        }
+    }
+}
+
+fn prepare(
+    lanes: Vec<std::os::fd::OwnedFd>,
+    log: std::os::fd::OwnedFd,
+    output: Output,
+) -> std::io::Result<(Vec<Lane>, LogTap)> {
+    let log = LogTap::open(log, output.source, output.sink, output.dropped)?;
+    let lanes = lanes.into_iter().map(Lane::new).collect::<std::io::Result<Vec<_>>>()?;
+    if lanes.is_empty() {
+        return Err(std::io::Error::other("the launcher made no lane"));
+    }
+    Ok((lanes, log))
+}
+
+async fn greet(lane: &mut Lane, within: Duration, body: &dyn Confined) -> Result<Greeting, StartFailure> {
+    match tokio::time::timeout(within, lane.greeting()).await {
+        Ok(Ok(InstanceFrame::Ready(greeting))) => Ok(greeting),
+        Ok(Ok(InstanceFrame::InitError(failure))) => Err(StartFailure::Init(failure)),
+        Ok(Ok(other)) => Err(StartFailure::Protocol(LaneError::Protocol(
+            functions::wire::WireError::OutOfOrder(functions::wire::Frame::kind(&other)),
+        ))),
+        Ok(Err(LaneError::Closed)) => {
+            let ending = tokio::time::timeout(PATIENCE_WITH_THE_DEAD, body.gone()).await;
+            Err(StartFailure::Died(
+                ending.map_or(Fate::StillRunning, |ending| Fate::of(&ending, None)),
+            ))
+        }
+        Ok(Err(error)) => Err(StartFailure::Protocol(error)),
+        Err(_) => Err(StartFailure::InitTimeout(within)),
+    }
+}

@@ -1,0 +1,106 @@
+//! One task for the whole life of an instance: start, ready, gone.
+//!
+//! The task is the only one that waits for the end of its process, and it reports every step to the fleet exactly once. It holds
+//! no fleet alive: when the fleet goes, or the pool, it kills its process.
+
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Instant;
+
+use functions::Revision;
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::bring_up::{Failed, Output, Ready, bring_up};
+use super::launcher::{Confined, Launcher};
+use crate::fate::Fate;
+use crate::fleet::Fleet;
+use crate::instance::Instance;
+use crate::shelf::{InstanceId, KillCause};
+use crate::start::ColdReason;
+
+/// What a life begins with.
+pub(crate) struct Birth {
+    pub(crate) fleet: Weak<Fleet>,
+    pub(crate) launcher: Arc<dyn Launcher>,
+    pub(crate) id: InstanceId,
+    pub(crate) revision: Arc<Revision>,
+    pub(crate) reason: ColdReason,
+    pub(crate) output: Output,
+    /// Ends this life.
+    pub(crate) cancel: CancellationToken,
+    /// Tells whoever evicts that nothing is left, also when the task is dropped with its runtime.
+    pub(crate) gone: DropGuard,
+}
+
+/// Lives. Dropping the future kills the process.
+pub(crate) async fn live(birth: Birth) {
+    let Birth {
+        fleet,
+        launcher,
+        id,
+        revision,
+        reason,
+        output,
+        cancel,
+        gone,
+    } = birth;
+    match bring_up(launcher.as_ref(), &revision, output, &cancel).await {
+        Ok(ready) => {
+            let Ready {
+                body,
+                lanes,
+                log,
+                startup,
+                greeting,
+            } = ready;
+            let instance = Arc::new(Instance {
+                id,
+                revision,
+                boot_id: greeting.boot_id,
+                runtime: greeting.runtime,
+                reason,
+                startup,
+                ready_at: Instant::now(),
+                log,
+                body,
+                killed: OnceLock::new(),
+                fate: watch::Sender::new(None),
+            });
+            let accepted = fleet
+                .upgrade()
+                .is_some_and(|fleet| fleet.started(instance.clone(), lanes));
+            if !accepted {
+                instance.kill(KillCause::Retired);
+            }
+            let ending = tokio::select! {
+                ending = instance.body.gone() => ending,
+                () = cancel.cancelled() => {
+                    instance.kill(KillCause::Retired);
+                    instance.body.gone().await
+                }
+            };
+            let fate = Fate::of(&ending, instance.killed.get().copied());
+            // After this nobody waits for the end of an instance that the shelf still counts as living.
+            if let Some(fleet) = fleet.upgrade() {
+                fleet.gone(id, fate, Some(&ending));
+            }
+            instance.fate.send_replace(Some(fate));
+        }
+        Err(Failed { failure, body }) => {
+            if let Some(fleet) = fleet.upgrade() {
+                fleet.start_failed(id, &revision, failure);
+            }
+            let ending = bury(body).await;
+            if let Some(fleet) = fleet.upgrade() {
+                fleet.gone(id, Fate::Unknown, ending.as_ref());
+            }
+        }
+    }
+    drop(gone);
+}
+
+async fn bury(body: Option<Box<dyn Confined>>) -> Option<super::launcher::Ending> {
+    let body = body?;
+    body.kill();
+    Some(body.gone().await)
+}

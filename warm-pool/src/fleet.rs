@@ -1,0 +1,639 @@
+//! One function at run time: its shelf, its live instances and the calls that wait, behind one lock.
+//!
+//! Every event follows one pattern: lock, tell the shelf, turn its commands into actions while still locked, unlock, act. So
+//! decisions never wait for anything, and what may wait or call back (waking a caller, killing, spawning a task) never happens under
+//! the lock.
+//!
+//! A fleet that is dropped kills its instances.
+
+mod wait;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, Weak};
+use std::time::{Duration, Instant};
+
+use functions::{Keep, Revision, RevisionNumber};
+use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::Driver;
+use crate::driver::bring_up::Output;
+use crate::driver::launcher::{Ending, Usage};
+use crate::driver::life::{Birth, live};
+use crate::fate::{AcquireError, Fate, StartFailure};
+use crate::instance::Instance;
+use crate::lane::Lane;
+use crate::lease::{Lease, Phases};
+use crate::log_tap::Source;
+use crate::metrics::Record;
+use crate::policy::Scale;
+use crate::shelf::{Acquired, Command, Counts, Grant, GrantKind, InstanceId, KillCause, Refusal, Shelf, WaiterId};
+use crate::start::{EvictScope, Poison, Start};
+use crate::view::{FunctionPoolView, InstanceView};
+
+type Outcome = Result<Lease, AcquireError>;
+
+/// See the module's head.
+pub(crate) struct Fleet {
+    me: Weak<Fleet>,
+    driver: Weak<Driver>,
+    pub(crate) record: Arc<Record>,
+    /// Cancelled when the fleet is dropped; parent of the token of each instance.
+    stop: CancellationToken,
+    state: Mutex<State>,
+}
+
+struct State {
+    shelf: Shelf,
+    members: HashMap<InstanceId, Member>,
+    waiting: HashMap<WaiterId, Waiting>,
+    /// Those that the shelf knows.
+    revisions: Vec<Arc<Revision>>,
+    /// The last failed start of each revision.
+    failures: Vec<(RevisionNumber, Arc<StartFailure>)>,
+    /// When the timer ticks this fleet next.
+    alarm: Option<Instant>,
+    closing: bool,
+    /// Taken out of the driver's map because it was empty; nobody may put anything in.
+    dropped: bool,
+}
+
+/// An instance in any stage of its life.
+struct Member {
+    cancel: CancellationToken,
+    gone: CancellationToken,
+    live: Option<Live>,
+}
+
+struct Live {
+    instance: Arc<Instance>,
+    /// Those that are not leased.
+    lanes: Vec<Option<Lane>>,
+}
+
+struct Waiting {
+    caller: oneshot::Sender<Outcome>,
+    since: Instant,
+}
+
+/// What is done after the lock is free again.
+enum Action {
+    Deliver(oneshot::Sender<Outcome>, Box<Outcome>),
+    /// A lease for a caller that left at the last moment: dropping it gives it back.
+    Return(Box<Lease>),
+    Start(Box<Birth>),
+    Kill {
+        instance: Option<Arc<Instance>>,
+        cancel: CancellationToken,
+        cause: KillCause,
+    },
+}
+
+/// The answer of a fleet that is not in use any more: look for its successor.
+pub(crate) struct Dropped;
+
+/// What the settings of a revision say about its instances.
+pub(crate) fn scale_of(revision: &Revision) -> Scale {
+    let settings = &revision.settings;
+    Scale {
+        min: if settings.scale.keep == Keep::Nothing {
+            0
+        } else {
+            settings.scale.min
+        },
+        max: settings.scale.max.max(1),
+        concurrency: settings.concurrency.max(1),
+        idle: settings.idle.duration(),
+        queue: settings.queue,
+    }
+}
+
+impl Fleet {
+    pub(crate) fn new(driver: &Arc<Driver>, record: Arc<Record>) -> Arc<Fleet> {
+        let past = *record.past.lock().expect("nothing panics under the lock");
+        Arc::new_cyclic(|me| Fleet {
+            me: me.clone(),
+            driver: Arc::downgrade(driver),
+            record,
+            stop: driver.stop.child_token(),
+            state: Mutex::new(State {
+                shelf: Shelf::new(past, driver.ramp),
+                members: HashMap::new(),
+                waiting: HashMap::new(),
+                revisions: Vec::new(),
+                failures: Vec::new(),
+                alarm: None,
+                closing: false,
+                dropped: false,
+            }),
+        })
+    }
+
+    /// A lease for one call. See [`crate::Pool::acquire`].
+    pub(crate) async fn acquire(
+        self: Arc<Fleet>,
+        revision: &Arc<Revision>,
+        deadline: Instant,
+    ) -> Result<Outcome, Dropped> {
+        let wait = match self.ask(revision, deadline) {
+            Ok(Ok(wait)) => wait,
+            Ok(Err(outcome)) => return Ok(outcome),
+            Err(dropped) => return Err(dropped),
+        };
+        Ok(wait.outcome(deadline).await)
+    }
+
+    fn ask(
+        self: &Arc<Fleet>,
+        revision: &Arc<Revision>,
+        deadline: Instant,
+    ) -> Result<Result<wait::Wait, Outcome>, Dropped> {
+        let mut state = self.lock();
+        if state.dropped {
+            return Err(Dropped);
+        }
+        let now = Instant::now();
+        let mut commands = Vec::new();
+        let acquired = state
+            .shelf
+            .acquire(now, revision.number, scale_of(revision), deadline, &mut commands);
+        match acquired {
+            Acquired::Lane(grant) => {
+                let lease = self.lease(&mut state, grant, Duration::ZERO, now);
+                drop(state);
+                self.record.queue.observe(0.0);
+                Ok(Err(Ok(lease)))
+            }
+            Acquired::Refused(refusal) => {
+                let refused = state.refusal(revision.number, refusal);
+                self.act_on(state, commands);
+                Ok(Err(Err(refused)))
+            }
+            Acquired::Waits(waiter) => {
+                let (caller, outcome) = oneshot::channel();
+                state.waiting.insert(waiter, Waiting { caller, since: now });
+                state.remember(revision);
+                self.act_on(state, commands);
+                Ok(Ok(wait::Wait::new(self.clone(), waiter, outcome)))
+            }
+        }
+    }
+
+    /// A caller left. Returns whether it was still waiting.
+    fn cancel(&self, waiter: WaiterId) -> bool {
+        let mut state = self.lock();
+        let waited = state.shelf.cancel_waiter(Instant::now(), waiter);
+        // The sender is dropped after the lock is free: a caller may be woken by it.
+        let _caller = state.waiting.remove(&waiter);
+        self.act_on(state, Vec::new());
+        waited
+    }
+
+    /// An instance is ready. `false` when it is not wanted any more.
+    pub(crate) fn started(&self, instance: Arc<Instance>, lanes: Vec<Lane>) -> bool {
+        let (id, reason, startup) = (instance.id, instance.reason, instance.startup);
+        let mut state = self.lock();
+        let Some(member) = state.members.get_mut(&id) else {
+            return false;
+        };
+        member.live = Some(Live {
+            instance,
+            lanes: lanes.into_iter().map(Some).collect(),
+        });
+        let mut commands = Vec::new();
+        let accepted = state.shelf.started(Instant::now(), id, &mut commands);
+        self.act_on(state, commands);
+        if let Some(driver) = self.driver.upgrade().filter(|_| accepted) {
+            driver.metrics.started(&self.record, reason, &startup);
+        }
+        accepted
+    }
+
+    /// An instance did not become ready. `gone` follows.
+    pub(crate) fn start_failed(&self, id: InstanceId, revision: &Revision, failure: StartFailure) {
+        let called_off = matches!(failure, StartFailure::CalledOff);
+        if !called_off {
+            tracing::warn!(
+                function = %revision.name,
+                revision = %revision.number,
+                instance = %id,
+                error = &failure as &dyn std::error::Error,
+                "an instance did not become ready"
+            );
+        }
+        let mut state = self.lock();
+        if !called_off {
+            state.failures.retain(|(number, _)| *number != revision.number);
+            state.failures.push((revision.number, Arc::new(failure)));
+        }
+        let mut commands = Vec::new();
+        state.shelf.start_failed(Instant::now(), id, &mut commands);
+        self.act_on(state, commands);
+    }
+
+    /// Nothing of an instance is left.
+    pub(crate) fn gone(&self, id: InstanceId, fate: Fate, ending: Option<&Ending>) {
+        if let Some(ending) = ending {
+            self.record.used(ending.cpu);
+            self.record.oom_kills.inc_by(ending.oom_kills);
+        }
+        let mut state = self.lock();
+        let member = state.members.remove(&id);
+        let mut commands = Vec::new();
+        state.shelf.gone(Instant::now(), id, fate.reason(), &mut commands);
+        self.act_on(state, commands);
+        drop(member);
+    }
+
+    /// A lease ended with its lane clean.
+    pub(crate) fn give_back(&self, id: InstanceId, lane_number: u8, lane: Lane, held: Duration) {
+        let mut state = self.lock();
+        // The lane has to be in its place before the shelf may grant it.
+        let place = state
+            .members
+            .get_mut(&id)
+            .and_then(|member| member.live.as_mut())
+            .and_then(|live| live.lanes.get_mut(usize::from(lane_number)));
+        let mut unwanted = match place {
+            Some(place) => place.replace(lane),
+            None => Some(lane),
+        };
+        let mut commands = Vec::new();
+        if !state
+            .shelf
+            .give_back(Instant::now(), id, lane_number, held, &mut commands)
+        {
+            let live = state.members.get_mut(&id).and_then(|member| member.live.as_mut());
+            unwanted = live
+                .and_then(|live| live.lanes[usize::from(lane_number)].take())
+                .or(unwanted);
+        }
+        self.act_on(state, commands);
+        drop(unwanted);
+    }
+
+    /// A lease ended in the middle of an exchange.
+    pub(crate) fn poison(&self, id: InstanceId, lane_number: u8, poison: Poison) {
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        state
+            .shelf
+            .poison(Instant::now(), id, lane_number, poison, &mut commands);
+        self.act_on(state, commands);
+    }
+
+    /// See [`crate::Pool::provision`].
+    pub(crate) fn provision(&self, revision: &Arc<Revision>) -> Result<(), Dropped> {
+        let mut state = self.lock();
+        if state.dropped {
+            return Err(Dropped);
+        }
+        let mut commands = Vec::new();
+        state.remember(revision);
+        state
+            .shelf
+            .provision(Instant::now(), revision.number, scale_of(revision), &mut commands);
+        self.act_on(state, commands);
+        Ok(())
+    }
+
+    /// See [`crate::Pool::retire`].
+    pub(crate) fn retire(&self, keep: Option<RevisionNumber>) {
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        state.shelf.retire(Instant::now(), keep, &mut commands);
+        self.act_on(state, commands);
+    }
+
+    /// Kills instances and returns what tells when they are gone.
+    pub(crate) fn evict(&self, scope: EvictScope) -> Vec<CancellationToken> {
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        let ids = state.shelf.evict(Instant::now(), scope, &mut commands);
+        let gone = ids
+            .iter()
+            .filter_map(|id| state.members.get(id))
+            .map(|member| member.gone.clone())
+            .collect();
+        self.act_on(state, commands);
+        gone
+    }
+
+    /// Lets no new call in. From now on the driver is told when nothing is in flight any more.
+    pub(crate) fn close(&self) {
+        let mut state = self.lock();
+        state.closing = true;
+        state.shelf.close();
+        self.act_on(state, Vec::new());
+    }
+
+    /// Leases that are out and calls that wait.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.lock().shelf.in_flight()
+    }
+
+    /// Refuses who waits, kills every instance, and returns what tells when they are gone.
+    pub(crate) fn shut(&self) -> Vec<CancellationToken> {
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        state.shelf.shut(&mut commands);
+        let gone = state.members.values().map(|member| member.gone.clone()).collect();
+        self.act_on(state, commands);
+        gone
+    }
+
+    /// Time passed.
+    pub(crate) fn tick(&self) {
+        let mut state = self.lock();
+        state.alarm = None;
+        let mut commands = Vec::new();
+        state.shelf.tick(Instant::now(), &mut commands);
+        self.act_on(state, commands);
+    }
+
+    /// Marks an empty fleet as not in use. Called with the driver's map locked.
+    pub(crate) fn drop_if_empty(&self) -> bool {
+        let mut state = self.lock();
+        if !state.shelf.is_empty() {
+            return false;
+        }
+        state.dropped = true;
+        *self.record.past.lock().expect("nothing panics under the lock") = state.shelf.past();
+        true
+    }
+
+    /// Everything counted.
+    pub(crate) fn counts(&self) -> Counts {
+        self.lock().shelf.counts()
+    }
+
+    /// What all instances use together. Reads files of the kernel.
+    pub(crate) fn usage(&self) -> Usage {
+        let mut sum = Usage::default();
+        for instance in self.living() {
+            let usage = instance.body.usage();
+            sum.memory_bytes += usage.memory_bytes;
+            sum.pids += usage.pids;
+            sum.cpu += usage.cpu;
+        }
+        sum
+    }
+
+    /// What a person wants to know. Reads files of the kernel.
+    pub(crate) fn describe(&self) -> FunctionPoolView {
+        let now = Instant::now();
+        let (counts, roll, failure) = {
+            let state = self.lock();
+            let failure = state.failures.last().map(|(_, failure)| failure.clone());
+            (state.shelf.counts(), state.shelf.roll(), failure)
+        };
+        let living = self.living();
+        let instances = roll
+            .into_iter()
+            .map(|(id, revision, state, leased, idle_since)| {
+                let instance = living.iter().find(|instance| instance.id == id);
+                let usage = instance.map(|instance| instance.body.usage());
+                InstanceView {
+                    id,
+                    revision,
+                    state,
+                    leased,
+                    boot_id: instance.map(|instance| instance.boot_id),
+                    runtime: instance.map(|instance| instance.runtime.clone()),
+                    reason: instance.map(|instance| instance.reason),
+                    age_ms: instance.map(|instance| millis(now.saturating_duration_since(instance.ready_at))),
+                    idle_ms: idle_since.map(|since| millis(now.saturating_duration_since(since))),
+                    memory_bytes: usage.map(|usage| usage.memory_bytes),
+                    pids: usage.map(|usage| usage.pids),
+                }
+            })
+            .collect();
+        FunctionPoolView {
+            name: self.record.name.clone(),
+            counts,
+            instances,
+            last_failure: failure.map(|failure| failure.to_string()),
+        }
+    }
+
+    fn living(&self) -> Vec<Arc<Instance>> {
+        let state = self.lock();
+        state
+            .members
+            .values()
+            .filter_map(|member| member.live.as_ref())
+            .map(|live| live.instance.clone())
+            .collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics under the lock")
+    }
+
+    /// The second half of every event.
+    fn act_on(&self, mut state: MutexGuard<'_, State>, commands: Vec<Command>) {
+        let actions: Vec<Action> = commands
+            .into_iter()
+            .filter_map(|command| self.action(&mut state, command))
+            .collect();
+        let alarm = state.new_alarm();
+        let quiet = state.closing && state.shelf.in_flight() == 0;
+        let empty = state.shelf.is_empty();
+        drop(state);
+        for action in actions {
+            self.act(action);
+        }
+        if alarm.is_none() && !quiet && !empty {
+            return;
+        }
+        if let Some(driver) = self.driver.upgrade() {
+            if let Some(at) = alarm {
+                driver.timer.set(at, self.me.clone());
+            }
+            if quiet {
+                driver.quiet.notify_one();
+            }
+            if empty {
+                driver.drop_if_empty(&self.record.name);
+            }
+        }
+    }
+
+    fn action(&self, state: &mut State, command: Command) -> Option<Action> {
+        match command {
+            Command::Grant { waiter, grant } => {
+                let now = Instant::now();
+                let waiting = state.waiting.remove(&waiter);
+                let waited = waiting.as_ref().map_or(Duration::ZERO, |waiting| now - waiting.since);
+                let fleet = self.me.upgrade()?;
+                let lease = fleet.lease(state, grant, waited, now);
+                self.record.queue.observe(lease.phases.queue.as_secs_f64());
+                Some(match waiting {
+                    Some(waiting) => Action::Deliver(waiting.caller, Box::new(Ok(lease))),
+                    None => Action::Return(Box::new(lease)),
+                })
+            }
+            Command::Refuse {
+                waiter,
+                revision,
+                refusal,
+            } => {
+                let error = state.refusal(revision, refusal);
+                let waiting = state.waiting.remove(&waiter)?;
+                Some(Action::Deliver(waiting.caller, Box::new(Err(error))))
+            }
+            Command::Start {
+                instance,
+                revision,
+                reason,
+            } => {
+                let driver = self.driver.upgrade()?;
+                let revision = state.revisions.iter().find(|known| known.number == revision)?.clone();
+                let (cancel, gone) = (self.stop.child_token(), CancellationToken::new());
+                let member = Member {
+                    cancel: cancel.clone(),
+                    gone: gone.clone(),
+                    live: None,
+                };
+                state.members.insert(instance, member);
+                let output = Output {
+                    source: Source {
+                        function: revision.name.clone(),
+                        revision: revision.number,
+                        instance,
+                        attributes: scale_of(&revision).concurrency == 1,
+                    },
+                    sink: driver.sink.clone(),
+                    dropped: self.record.log_dropped.clone(),
+                };
+                Some(Action::Start(Box::new(Birth {
+                    fleet: self.me.clone(),
+                    launcher: driver.launcher.clone(),
+                    id: instance,
+                    revision,
+                    reason,
+                    output,
+                    cancel,
+                    gone: gone.drop_guard(),
+                })))
+            }
+            Command::Kill { instance, cause } => {
+                let member = state.members.get(&instance)?;
+                let cancel = member.cancel.clone();
+                let instance = member.live.as_ref().map(|live| live.instance.clone());
+                Some(Action::Kill {
+                    instance,
+                    cancel,
+                    cause,
+                })
+            }
+        }
+    }
+
+    fn act(&self, action: Action) {
+        match action {
+            // When the caller has left, the outcome comes back and a lease in it goes home by being dropped.
+            Action::Deliver(caller, outcome) => drop(caller.send(*outcome)),
+            Action::Return(lease) => drop(lease),
+            Action::Start(birth) => {
+                if let Some(driver) = self.driver.upgrade() {
+                    driver.runtime.spawn(live(*birth));
+                }
+            }
+            Action::Kill {
+                instance,
+                cancel,
+                cause,
+            } => {
+                if let Some(instance) = instance {
+                    instance.kill(cause);
+                }
+                cancel.cancel();
+            }
+        }
+    }
+
+    fn lease(self: &Arc<Fleet>, state: &mut State, grant: Grant, waited: Duration, now: Instant) -> Lease {
+        let live = state
+            .members
+            .get_mut(&grant.instance)
+            .and_then(|member| member.live.as_mut())
+            .expect("the shelf grants lanes of live instances only");
+        let lane = live.lanes[usize::from(grant.lane)]
+            .take()
+            .expect("the shelf grants a lane once");
+        let startup = &live.instance.startup;
+        let (start, phases) = match grant.kind {
+            GrantKind::Warm => (
+                Start::Warm,
+                Phases {
+                    queue: waited,
+                    ..Phases::default()
+                },
+            ),
+            GrantKind::Ahead => (
+                Start::Ahead,
+                Phases {
+                    queue: waited,
+                    ..Phases::default()
+                },
+            ),
+            GrantKind::Cold => (Start::Cold, Phases::split(waited, startup.sandbox, startup.init)),
+        };
+        Lease {
+            fleet: self.clone(),
+            instance: live.instance.clone(),
+            lane: Some(lane),
+            lane_number: grant.lane,
+            start,
+            phases,
+            since: now,
+        }
+    }
+}
+
+impl State {
+    /// The time to set the timer to, if it has to ring earlier than it does.
+    fn new_alarm(&mut self) -> Option<Instant> {
+        let wanted = self.shelf.wake_by()?;
+        if self.alarm.is_some_and(|set| set <= wanted) {
+            return None;
+        }
+        self.alarm = Some(wanted);
+        self.alarm
+    }
+
+    fn remember(&mut self, revision: &Arc<Revision>) {
+        if self.revisions.iter().any(|known| known.number == revision.number) {
+            return;
+        }
+        self.revisions.retain(|known| self.shelf.knows(known.number));
+        self.failures.retain(|(number, _)| self.shelf.knows(*number));
+        self.revisions.push(revision.clone());
+    }
+
+    fn refusal(&self, revision: RevisionNumber, refusal: Refusal) -> AcquireError {
+        match refusal {
+            Refusal::QueueFull => AcquireError::QueueFull,
+            Refusal::Deadline => AcquireError::Deadline,
+            Refusal::Closing => AcquireError::Closing,
+            Refusal::Removed => AcquireError::Removed,
+            Refusal::StartFailed => {
+                let failure = self.failures.iter().find(|(number, _)| *number == revision);
+                AcquireError::StartFailed(
+                    failure.map_or_else(|| Arc::new(StartFailure::CalledOff), |(_, failure)| failure.clone()),
+                )
+            }
+        }
+    }
+}
+
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

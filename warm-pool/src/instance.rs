@@ -1,0 +1,64 @@
+//! One live instance: a process whose handler is loaded, and what is known of it.
+//!
+//! Owns the process; when the last lease and the driver have let go of it, everything in it is killed.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use functions::Revision;
+use functions::BootId;
+use tokio::sync::watch;
+
+use crate::driver::launcher::{Confined, Stages};
+use crate::fate::Fate;
+use crate::log_tap::LogTap;
+use crate::shelf::{InstanceId, KillCause};
+use crate::start::ColdReason;
+
+/// How long the parts of a start took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Startup {
+    /// The stages of the sandbox.
+    pub(crate) stages: Stages,
+    /// From the decision to start until the program was executed.
+    pub(crate) sandbox: Duration,
+    /// From then until the handler was loaded.
+    pub(crate) init: Duration,
+}
+
+/// See the module's head.
+pub(crate) struct Instance {
+    pub(crate) id: InstanceId,
+    pub(crate) revision: Arc<Revision>,
+    pub(crate) boot_id: BootId,
+    /// Language and version, as the process says.
+    pub(crate) runtime: String,
+    pub(crate) reason: ColdReason,
+    pub(crate) startup: Startup,
+    pub(crate) ready_at: Instant,
+    pub(crate) log: LogTap,
+    pub(crate) body: Box<dyn Confined>,
+    /// Why the pool killed it, if it did.
+    pub(crate) killed: OnceLock<KillCause>,
+    /// How it ended; `None` while it has not.
+    pub(crate) fate: watch::Sender<Option<Fate>>,
+}
+
+impl Instance {
+    /// Kills it for `cause`; the first cause given is the one that counts.
+    pub(crate) fn kill(&self, cause: KillCause) {
+        // Whoever finds it dead later asks for the cause, so that has to stand first.
+        let _ = self.killed.set(cause);
+        self.body.kill();
+    }
+
+    /// Waits up to `patience` for its end.
+    pub(crate) async fn obituary(&self, patience: Duration) -> Fate {
+        let mut fate = self.fate.subscribe();
+        match tokio::time::timeout(patience, fate.wait_for(Option::is_some)).await {
+            Ok(Ok(fate)) => fate.unwrap_or(Fate::Unknown),
+            Ok(Err(_)) => Fate::Unknown,
+            Err(_) => Fate::StillRunning,
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! The pool as its callers see it.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use functions::{FunctionName, Revision, RevisionNumber};
+use prometheus::proto::MetricFamily;
+
+use crate::deploy::check::{CheckError, CheckReport, check};
+use crate::driver::Driver;
+use crate::driver::launcher::Launcher;
+use crate::fate::AcquireError;
+use crate::lease::Lease;
+use crate::log_tap::LogSink;
+use crate::start::EvictScope;
+use crate::view::FunctionPoolView;
+
+/// Who gets which sandbox. Clones share one pool; when the last one is dropped, every instance is killed.
+#[derive(Clone)]
+pub struct Pool {
+    driver: Arc<Driver>,
+}
+
+impl Pool {
+    /// A pool over any launcher, which sends what functions print to `sink`. Needs a tokio runtime, in which everything it starts will run.
+    pub fn with_launcher(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>) -> Pool {
+        Pool {
+            driver: Driver::start(launcher, sink),
+        }
+    }
+
+    /// The right to send one invocation to an instance of `revision`. With a warm instance waiting this returns without waiting for
+    /// anything; otherwise it waits, in the order of arrival, until a lane is free or an instance has started for it.
+    ///
+    /// Dropping the future takes the call out of the queue; a lease that was on its way goes back.
+    ///
+    /// # Errors
+    /// See [`AcquireError`]. At `deadline`, and not before, the answer is [`AcquireError::Deadline`].
+    pub async fn acquire(&self, revision: &Arc<Revision>, deadline: Instant) -> Result<Lease, AcquireError> {
+        loop {
+            let Some(fleet) = self.driver.fleet(&revision.name) else {
+                return Err(AcquireError::Closing);
+            };
+            // A fleet that became empty meanwhile is out of the map already, so the next look finds another one.
+            if let Ok(outcome) = fleet.acquire(revision, deadline).await {
+                return outcome;
+            }
+        }
+    }
+
+    /// Says that `revision` is the live one: older revisions drain, and its minimum of instances is started and kept. To be called
+    /// after each deploy, and for every live revision when the server starts. For a revision that keeps no minimum it costs nothing.
+    pub fn provision(&self, revision: &Arc<Revision>) {
+        let keeps = crate::fleet::scale_of(revision).min > 0;
+        loop {
+            let fleet = match self.driver.find(&revision.name) {
+                Some(fleet) => Some(fleet),
+                None if keeps => self.driver.fleet(&revision.name),
+                None => None,
+            };
+            match fleet {
+                None => return,
+                Some(fleet) => {
+                    if fleet.provision(revision).is_ok() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Every revision but `keep` drains: its idle instances go now, its busy ones when their calls are done, and calls that wait
+    /// for it are still served. `None` says that the function was removed: new calls of what is known of it are refused, and its metrics
+    /// end.
+    pub fn retire(&self, name: &FunctionName, keep: Option<RevisionNumber>) {
+        match keep {
+            None => self.driver.remove(name),
+            Some(_) => {
+                if let Some(fleet) = self.driver.find(name) {
+                    fleet.retire(keep);
+                }
+            }
+        }
+    }
+
+    /// Kills instances of a function, also busy ones, whose callers then read [`Fate::Evicted`](crate::Fate::Evicted) in the obituary.
+    /// Waits until nothing of them is left and returns their number. Calls that wait stay in the queue and get new instances.
+    ///
+    /// Dropping the future stops the waiting; the instances are killed all the same.
+    pub async fn evict(&self, name: &FunctionName, scope: EvictScope) -> usize {
+        let Some(fleet) = self.driver.find(name) else { return 0 };
+        let gone = fleet.evict(scope);
+        for gone in &gone {
+            gone.cancelled().await;
+        }
+        gone.len()
+    }
+
+    /// Loads the handler of a revision in an ordinary sandbox of it, and kills that.
+    ///
+    /// # Errors
+    /// [`CheckError`] says why the handler can't be loaded, with everything it printed.
+    pub async fn check(&self, revision: &Revision) -> Result<CheckReport, CheckError> {
+        check(self.driver.launcher.as_ref(), revision).await
+    }
+
+    /// Shuts the pool down: new calls are refused, those in flight and in the queue may end until `deadline`, then everything is
+    /// killed. Returns when nothing is left.
+    pub async fn drain(&self, deadline: Instant) {
+        self.driver.drain(deadline).await;
+    }
+
+    /// The instances and the queue of a function; `None` when it has neither. Reads files of the kernel for each instance, so async
+    /// callers go through their blocking pool.
+    pub fn describe(&self, name: &FunctionName) -> Option<FunctionPoolView> {
+        self.driver.find(name).map(|fleet| fleet.describe())
+    }
+
+    /// All metrics of the pool, to be encoded together with the caller's own. Reads files of the kernel for each instance, so async
+    /// callers go through their blocking pool.
+    pub fn metrics(&self) -> Vec<MetricFamily> {
+        self.driver.scrape()
+    }
+}

@@ -1,0 +1,791 @@
+//! Who waits and who runs, for one function: a state machine without I/O, clock or thread.
+//!
+//! Events come in as method calls with the time as an argument; what has to happen comes out as [`Command`]s, in the order in
+//! which it has to happen. The owner keeps the shelf behind one lock, so the count of calls in flight and the decision to
+//! reap an instance can't disagree.
+//!
+//! ```text
+//!                 started                lanes leased = 0
+//!   Starting -----------------> Idle <----------------------> Busy
+//!      |                         |  grant          give_back   |
+//!      | start_failed, evict     | reap, evict, retire         | retire, gentle poison
+//!      |                         |                             v
+//!      |                         |                          Draining   (takes no new calls, kept for those it has)
+//!      v                         v                             |
+//!    Dying <---------------------+-----------------------------+   last lane home, poison, evict
+//!      |
+//!      | gone
+//!      v
+//!    (removed)
+//! ```
+//!
+//! A waiter is in exactly one queue until it gets its one outcome: [`Command::Grant`], [`Command::Refuse`], or being taken out by
+//! [`Shelf::cancel_waiter`]. While a revision has waiters none of its usable instances has a free lane.
+//!
+//! Instances are counted per revision: during a deploy the old revision drains beside the new one.
+
+mod edition;
+#[cfg(test)]
+mod simulation;
+mod slot;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use functions::RevisionNumber;
+
+use self::edition::Edition;
+pub use self::slot::Condition;
+use self::slot::{Slot, Stage};
+use crate::policy::{self, Scale};
+use crate::start::{ColdReason, EvictScope, Poison};
+
+/// The number of an instance, unique within its function while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct InstanceId(pub(crate) u64);
+
+impl std::fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a waiting call, unique within its function while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct WaiterId(pub(crate) u64);
+
+/// A lane of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) instance: InstanceId,
+    pub(crate) lane: u8,
+    pub(crate) kind: GrantKind,
+}
+
+/// What the instance of a grant had done before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrantKind {
+    /// It ran an invocation.
+    Warm,
+    /// It waited for its first one.
+    Ahead,
+    /// It became ready while the call waited.
+    Cold,
+}
+
+/// Why a call gets no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many calls wait already as may.
+    QueueFull,
+    /// The call's deadline passed.
+    Deadline,
+    /// The start it waited for failed and nothing else lives, or starts fail so often that none is tried now.
+    StartFailed,
+    /// The pool is shutting down.
+    Closing,
+    /// The function was removed.
+    Removed,
+}
+
+/// What the owner has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Prepare an instance, then report `started` or `start_failed`.
+    Start {
+        instance: InstanceId,
+        revision: RevisionNumber,
+        reason: ColdReason,
+    },
+    /// Hand a lane to a waiter.
+    Grant { waiter: WaiterId, grant: Grant },
+    /// Tell a waiter that it gets none.
+    Refuse {
+        waiter: WaiterId,
+        revision: RevisionNumber,
+        refusal: Refusal,
+    },
+    /// Kill an instance, then report `gone`.
+    Kill { instance: InstanceId, cause: KillCause },
+}
+
+/// Why an instance is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KillCause {
+    /// Idle for too long.
+    Idle,
+    /// A newer revision is live, or the function was removed.
+    Retired,
+    /// An operator evicted it.
+    Evicted,
+    /// A lease was poisoned.
+    Poisoned(Poison),
+    /// It failed to become ready.
+    Failed,
+    /// The pool is shutting down.
+    Closing,
+}
+
+impl KillCause {
+    fn reason(self) -> Option<ColdReason> {
+        match self {
+            KillCause::Idle => Some(ColdReason::ScaledToZero),
+            KillCause::Retired => Some(ColdReason::NewRevision),
+            KillCause::Evicted => Some(ColdReason::Evicted),
+            KillCause::Poisoned(poison) => Some(poison.reason()),
+            KillCause::Failed | KillCause::Closing => None,
+        }
+    }
+}
+
+/// The answer to [`Shelf::acquire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    /// Here is a lane.
+    Lane(Grant),
+    /// The call waits under this number.
+    Waits(WaiterId),
+    /// No.
+    Refused(Refusal),
+}
+
+/// What stays known of a function when it has no instance any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// The revision of the last instance that became ready.
+    pub(crate) revision: Option<RevisionNumber>,
+    /// How the last instance ended, as the reason of the next start.
+    pub(crate) ended: Option<ColdReason>,
+    next_instance: u64,
+}
+
+/// Counts over the whole shelf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Instances being prepared.
+    pub starting: u32,
+    /// Instances that wait for a call.
+    pub idle: u32,
+    /// Instances with at least one call.
+    pub busy: u32,
+    /// Instances that finish their calls and take no more.
+    pub draining: u32,
+    /// Instances being torn down.
+    pub dying: u32,
+    /// Calls that wait for an instance.
+    pub queued: u32,
+    /// Leases that are out.
+    pub leased: u32,
+}
+
+impl Counts {
+    /// Instances in that condition.
+    pub(crate) fn of(&self, condition: Condition) -> u32 {
+        match condition {
+            Condition::Starting => self.starting,
+            Condition::Idle => self.idle,
+            Condition::Busy => self.busy,
+            Condition::Draining => self.draining,
+            Condition::Dying => self.dying,
+        }
+    }
+}
+
+/// The state of one function. See the module's head.
+#[derive(Debug)]
+pub(crate) struct Shelf {
+    slots: HashMap<InstanceId, Slot>,
+    /// One for each revision that has an instance, a waiter, a minimum or a failure to remember. Mostly one.
+    editions: Vec<Edition>,
+    past: Past,
+    next_waiter: u64,
+    leased: u32,
+    ramp: u32,
+    closing: bool,
+    removed_through: Option<RevisionNumber>,
+    wake_by: Option<Instant>,
+}
+
+impl Shelf {
+    /// An empty shelf; `ramp` is the number of starts of one revision that may compute at the same time, at least 1.
+    pub(crate) fn new(past: Past, ramp: u32) -> Shelf {
+        Shelf {
+            slots: HashMap::new(),
+            editions: Vec::new(),
+            past,
+            next_waiter: 0,
+            leased: 0,
+            ramp: ramp.max(1),
+            closing: false,
+            removed_through: None,
+            wake_by: None,
+        }
+    }
+
+    /// A call wants an instance of `revision` before `deadline`.
+    pub(crate) fn acquire(
+        &mut self,
+        now: Instant,
+        revision: RevisionNumber,
+        scale: Scale,
+        deadline: Instant,
+        out: &mut Vec<Command>,
+    ) -> Acquired {
+        if self.closing {
+            return Acquired::Refused(Refusal::Closing);
+        }
+        if self.removed_through.is_some_and(|last| revision <= last) {
+            return Acquired::Refused(Refusal::Removed);
+        }
+        if deadline <= now {
+            return Acquired::Refused(Refusal::Deadline);
+        }
+        let at = self.edition_at(revision, scale);
+        if let Some(grant) = self.lease_free_lane(at) {
+            return Acquired::Lane(grant);
+        }
+        let tally = self.tally(now, revision);
+        let edition = &mut self.editions[at];
+        if tally.usable + tally.starting == 0 && edition.paused(now).is_some() {
+            return Acquired::Refused(Refusal::StartFailed);
+        }
+        if edition.queue.len() >= policy::queue_bound(&edition.scale, &tally) {
+            return Acquired::Refused(Refusal::QueueFull);
+        }
+        let waiter = WaiterId(self.next_waiter);
+        self.next_waiter += 1;
+        edition.enqueue(waiter, now, deadline);
+        self.start_what_is_needed(now, at, out);
+        Acquired::Waits(waiter)
+    }
+
+    /// A caller left. Returns whether it was still waiting; `false` means that its outcome is already on the way.
+    pub(crate) fn cancel_waiter(&mut self, now: Instant, waiter: WaiterId) -> bool {
+        let waited = self.editions.iter_mut().any(|edition| edition.cancel(waiter));
+        self.forget(now);
+        waited
+    }
+
+    /// An instance became ready. `false` when it is to be killed meanwhile, for which the command came before.
+    pub(crate) fn started(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Command>) -> bool {
+        let Some(Slot {
+            revision,
+            stage: Stage::Starting { since },
+        }) = self.slots.get(&id)
+        else {
+            return false;
+        };
+        let (revision, since) = (*revision, *since);
+        self.past.revision = Some(revision);
+        self.past.ended = None;
+        let at = self.edition_of(revision);
+        let edition = &mut self.editions[at];
+        self.slots
+            .insert(id, Slot::ready(revision, edition.scale.concurrency, now));
+        edition.start.add(now.saturating_duration_since(since));
+        edition.forgive();
+        edition.free.push(id);
+        self.serve(now, at, out);
+        self.settle(now, at, out);
+        true
+    }
+
+    /// An instance could not become ready. It is torn down; `gone` follows.
+    pub(crate) fn start_failed(&mut self, now: Instant, id: InstanceId, out: &mut Vec<Command>) {
+        let Some(slot) = self.slots.get(&id) else { return };
+        if !matches!(slot.stage, Stage::Starting { .. }) {
+            return;
+        }
+        let revision = slot.revision;
+        self.kill(id, KillCause::Failed, out);
+        let at = self.edition_of(revision);
+        self.editions[at].failed(now);
+        let tally = self.tally(now, revision);
+        if tally.usable + tally.starting == 0 {
+            self.refuse_all(at, Refusal::StartFailed, out);
+        }
+        self.settle(now, at, out);
+    }
+
+    /// A lease came home with its lane clean after `held`. Returns whether the lane stays with the instance; the owner closes
+    /// it otherwise.
+    pub(crate) fn give_back(
+        &mut self,
+        now: Instant,
+        id: InstanceId,
+        lane: u8,
+        held: Duration,
+        out: &mut Vec<Command>,
+    ) -> bool {
+        self.leased -= 1;
+        let Some(slot) = self.slots.get_mut(&id) else {
+            return false;
+        };
+        if !slot.take_home(lane, now) {
+            return false;
+        }
+        let revision = slot.revision;
+        let draining = slot.drain_cause();
+        let at = self.edition_of(revision);
+        let edition = &mut self.editions[at];
+        edition.service.add(held);
+        if draining.is_none() {
+            if !edition.free.contains(&id) {
+                edition.free.push(id);
+            }
+            self.serve(now, at, out);
+        }
+        let slot = &self.slots[&id];
+        if slot.is_unused() {
+            if let Some(cause) = draining {
+                self.kill(id, cause, out);
+                self.settle(now, at, out);
+            } else if self.editions[at].retired {
+                self.settle(now, at, out);
+            } else {
+                let idle = self.editions[at].scale.idle;
+                self.wake(now + idle);
+            }
+        }
+        true
+    }
+
+    /// A lease ended in the middle of an exchange. The instance is killed, at once or when its other calls have ended.
+    pub(crate) fn poison(&mut self, now: Instant, id: InstanceId, lane: u8, poison: Poison, out: &mut Vec<Command>) {
+        self.leased -= 1;
+        let Some(slot) = self.slots.get_mut(&id) else { return };
+        if !slot.lose(lane) {
+            return;
+        }
+        let revision = slot.revision;
+        let cause = slot.drain_cause().unwrap_or(KillCause::Poisoned(poison));
+        let spared = slot.leased() > 0 && poison.spares_neighbours();
+        if spared {
+            slot.drain(cause);
+        }
+        let at = self.edition_of(revision);
+        if spared {
+            self.editions[at].free.retain(|free| *free != id);
+        } else {
+            self.kill(id, cause, out);
+        }
+        self.settle(now, at, out);
+    }
+
+    /// An instance is gone with everything in it. `reason` says how it ended if it was not killed.
+    pub(crate) fn gone(&mut self, now: Instant, id: InstanceId, reason: ColdReason, out: &mut Vec<Command>) {
+        let Some(slot) = self.slots.remove(&id) else { return };
+        let at = self.edition_of(slot.revision);
+        self.editions[at].free.retain(|free| *free != id);
+        match slot.stage {
+            Stage::Dying(KillCause::Poisoned(Poison::Exited)) | Stage::Live(_) => self.past.ended = Some(reason),
+            Stage::Starting { .. } | Stage::Dying(_) => {}
+        }
+        self.settle(now, at, out);
+        self.forget(now);
+    }
+
+    /// `revision` is live: it keeps its minimum from now on, and every other revision drains.
+    pub(crate) fn provision(&mut self, now: Instant, revision: RevisionNumber, scale: Scale, out: &mut Vec<Command>) {
+        self.retire(now, Some(revision), out);
+        if self.closing {
+            return;
+        }
+        let at = self.edition_at(revision, scale);
+        self.editions[at].keeps_min = scale.min > 0;
+        self.editions[at].retired = false;
+        self.settle(now, at, out);
+        self.forget(now);
+    }
+
+    /// Every revision but `keep` drains: idle instances go at once, busy ones when their calls are done. Calls that wait for an
+    /// old revision are still served. `None` means that the function was removed.
+    pub(crate) fn retire(&mut self, now: Instant, keep: Option<RevisionNumber>, out: &mut Vec<Command>) {
+        match keep {
+            Some(number) => self.removed_through = self.removed_through.filter(|last| *last < number),
+            None => {
+                let last = self
+                    .editions
+                    .iter()
+                    .map(|edition| edition.number)
+                    .chain(self.past.revision)
+                    .max();
+                self.removed_through = self.removed_through.max(last);
+                self.past.revision = None;
+                self.past.ended = None;
+            }
+        }
+        for at in 0..self.editions.len() {
+            let edition = &mut self.editions[at];
+            edition.retired = Some(edition.number) != keep;
+            if edition.retired {
+                edition.keeps_min = false;
+                self.settle(now, at, out);
+            }
+        }
+        self.forget(now);
+    }
+
+    /// Kills instances now, busy ones too, and returns them. Waiters stay and get new ones.
+    pub(crate) fn evict(&mut self, now: Instant, scope: EvictScope, out: &mut Vec<Command>) -> Vec<InstanceId> {
+        let chosen = |slot: &Slot| match slot.stage {
+            Stage::Live(_) => true,
+            Stage::Starting { .. } => scope == EvictScope::All,
+            Stage::Dying(_) => false,
+        };
+        let mut ids: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| chosen(slot))
+            .map(|(id, _)| *id)
+            .collect();
+        ids.sort_unstable();
+        for id in &ids {
+            self.kill(*id, KillCause::Evicted, out);
+        }
+        for at in 0..self.editions.len() {
+            self.settle(now, at, out);
+        }
+        ids
+    }
+
+    /// No new call is let in; those that wait are still served.
+    pub(crate) fn close(&mut self) {
+        self.closing = true;
+        for edition in &mut self.editions {
+            edition.keeps_min = false;
+        }
+    }
+
+    /// Refuses every waiter and kills every instance.
+    pub(crate) fn shut(&mut self, out: &mut Vec<Command>) {
+        self.close();
+        for at in 0..self.editions.len() {
+            self.refuse_all(at, Refusal::Closing, out);
+        }
+        let living = |slot: &Slot| !matches!(slot.stage, Stage::Dying(_));
+        let ids: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| living(slot))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.kill(id, KillCause::Closing, out);
+        }
+    }
+
+    /// Time passed: expired waiters are refused, idle instances reaped, missing ones started.
+    pub(crate) fn tick(&mut self, now: Instant, out: &mut Vec<Command>) {
+        self.wake_by = None;
+        for at in 0..self.editions.len() {
+            let edition = &mut self.editions[at];
+            for waiter in edition.expire(now) {
+                out.push(Command::Refuse {
+                    waiter,
+                    revision: edition.number,
+                    refusal: Refusal::Deadline,
+                });
+            }
+            self.reap_idle(now, at, out);
+            self.settle(now, at, out);
+        }
+        self.forget(now);
+    }
+
+    /// When [`Shelf::tick`] has something to do at the latest, if nothing happens before. Deadlines of waiters are not in it: each
+    /// waiting call holds its own timer and calls [`Shelf::cancel_waiter`].
+    pub(crate) fn wake_by(&self) -> Option<Instant> {
+        self.wake_by
+    }
+
+    /// Whether nothing is left but [`Shelf::past`].
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty() && self.editions.is_empty() && self.leased == 0
+    }
+
+    /// What a later shelf of the same function has to know.
+    pub(crate) fn past(&self) -> Past {
+        self.past
+    }
+
+    /// Leases that are out and calls that wait.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.leased as usize + self.editions.iter().map(|edition| edition.queue.len()).sum::<usize>()
+    }
+
+    /// Whether the shelf still knows `revision`.
+    pub(crate) fn knows(&self, revision: RevisionNumber) -> bool {
+        self.editions.iter().any(|edition| edition.number == revision)
+    }
+
+    /// Everything counted.
+    pub(crate) fn counts(&self) -> Counts {
+        let mut counts = Counts {
+            leased: self.leased,
+            ..Counts::default()
+        };
+        for slot in self.slots.values() {
+            match self.condition(slot) {
+                Condition::Starting => counts.starting += 1,
+                Condition::Idle => counts.idle += 1,
+                Condition::Busy => counts.busy += 1,
+                Condition::Draining => counts.draining += 1,
+                Condition::Dying => counts.dying += 1,
+            }
+        }
+        counts.queued = self.editions.iter().map(|edition| edition.queue.len() as u32).sum();
+        counts
+    }
+
+    /// One line for each instance: its number, revision, condition, leased lanes, and since when it is idle.
+    pub(crate) fn roll(&self) -> Vec<(InstanceId, RevisionNumber, Condition, u32, Option<Instant>)> {
+        let line = |(id, slot): (&InstanceId, &Slot)| {
+            let condition = self.condition(slot);
+            let idle = slot.idle_since().filter(|_| condition == Condition::Idle);
+            (*id, slot.revision, condition, slot.leased(), idle)
+        };
+        let mut lines: Vec<_> = self.slots.iter().map(line).collect();
+        lines.sort_unstable_by_key(|(id, ..)| *id);
+        lines
+    }
+
+    /// A busy instance of a retired revision drains, although it may still serve calls that wait for that revision.
+    fn condition(&self, slot: &Slot) -> Condition {
+        match slot.condition() {
+            Condition::Busy if self.editions[self.edition_of(slot.revision)].retired => Condition::Draining,
+            condition => condition,
+        }
+    }
+
+    fn edition_of(&self, revision: RevisionNumber) -> usize {
+        self.editions
+            .iter()
+            .position(|edition| edition.number == revision)
+            .expect("an edition stays while it has an instance or a waiter")
+    }
+
+    fn edition_at(&mut self, revision: RevisionNumber, scale: Scale) -> usize {
+        match self.editions.iter().position(|edition| edition.number == revision) {
+            // The settings of a revision never change, so only a new edition needs them.
+            Some(at) => at,
+            None => {
+                self.editions.push(Edition::new(revision, scale));
+                self.editions.len() - 1
+            }
+        }
+    }
+
+    fn tally(&self, now: Instant, revision: RevisionNumber) -> policy::Tally {
+        let mut tally = policy::Tally::default();
+        for slot in self.slots.values().filter(|slot| slot.revision == revision) {
+            match slot.stage {
+                Stage::Starting { since, .. } => {
+                    tally.starting += 1;
+                    let age = now.saturating_duration_since(since);
+                    if let Some(left) = policy::RAMP_WINDOW.checked_sub(age).filter(|left| !left.is_zero()) {
+                        tally.fresh += 1;
+                        tally.fresh_for = Some(tally.fresh_for.map_or(left, |least| least.min(left)));
+                    }
+                }
+                Stage::Live(_) if slot.is_draining() => tally.draining += 1,
+                Stage::Live(_) => tally.usable += 1,
+                Stage::Dying(_) => tally.dying += 1,
+            }
+        }
+        tally
+    }
+
+    /// The instance used last goes first, so that what is too many stays idle and can be reaped.
+    fn lease_free_lane(&mut self, at: usize) -> Option<Grant> {
+        let free = &mut self.editions[at].free;
+        let id = *free.last()?;
+        let slot = self.slots.get_mut(&id).expect("a free instance has a slot");
+        let (lane, kind, more) = slot.lease().expect("an instance on the free list has a free lane");
+        if !more {
+            free.pop();
+        }
+        self.leased += 1;
+        Some(Grant {
+            instance: id,
+            lane,
+            kind,
+        })
+    }
+
+    /// Hands free lanes to waiters, the oldest first. Those whose deadline has passed are refused on the way.
+    fn serve(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
+        while !self.editions[at].free.is_empty() {
+            let edition = &mut self.editions[at];
+            let Some(waiter) = edition.queue.pop_front() else {
+                return;
+            };
+            if waiter.deadline <= now {
+                let (waiter, revision) = (waiter.id, edition.number);
+                out.push(Command::Refuse {
+                    waiter,
+                    revision,
+                    refusal: Refusal::Deadline,
+                });
+                continue;
+            }
+            let mut grant = self.lease_free_lane(at).expect("the free list is not empty");
+            if grant.kind == GrantKind::Ahead {
+                grant.kind = GrantKind::Cold;
+            }
+            out.push(Command::Grant {
+                waiter: waiter.id,
+                grant,
+            });
+        }
+    }
+
+    /// Brings an edition to rest after an event: starts what its waiters need, and lets a retired one go.
+    fn settle(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
+        self.start_what_is_needed(now, at, out);
+        let edition = &self.editions[at];
+        if !edition.retired || !edition.queue.is_empty() {
+            if let Some(idle) = self.first_idle_deadline(at) {
+                self.wake(idle.max(now));
+            }
+            return;
+        }
+        let revision = edition.number;
+        let unneeded = |slot: &Slot| slot.revision == revision && slot.is_unused();
+        let ids: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| unneeded(slot))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            self.kill(id, KillCause::Retired, out);
+        }
+    }
+
+    fn start_what_is_needed(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
+        let edition = &self.editions[at];
+        if edition.queue.is_empty() && !edition.keeps_min {
+            return;
+        }
+        let (revision, scale) = (edition.number, edition.scale);
+        let tally = self.tally(now, revision);
+        let starts = policy::starts(&scale, &tally, &edition.need(now, &tally, self.ramp));
+        if let Some(pause) = starts.ask_again {
+            self.wake(now + pause);
+        }
+        for _ in 0..starts.now {
+            let reason = self.reason_to_start(revision);
+            let instance = InstanceId(self.past.next_instance);
+            self.past.next_instance += 1;
+            self.slots.insert(instance, Slot::starting(revision, now));
+            out.push(Command::Start {
+                instance,
+                revision,
+                reason,
+            });
+        }
+    }
+
+    fn reason_to_start(&self, revision: RevisionNumber) -> ColdReason {
+        let alive = |slot: &Slot| slot.revision == revision && !matches!(slot.stage, Stage::Dying(_));
+        if self.slots.values().any(alive) {
+            return ColdReason::ScaleUp;
+        }
+        match self.past.revision {
+            None => ColdReason::First,
+            Some(last) if last != revision => ColdReason::NewRevision,
+            Some(_) => self.past.ended.unwrap_or(ColdReason::Crashed),
+        }
+    }
+
+    fn kill(&mut self, id: InstanceId, cause: KillCause, out: &mut Vec<Command>) {
+        let slot = self.slots.get_mut(&id).expect("only instances with a slot are killed");
+        let was_ready = matches!(slot.stage, Stage::Live(_));
+        slot.stage = Stage::Dying(cause);
+        let revision = slot.revision;
+        if let Some(reason) = cause.reason().filter(|_| was_ready) {
+            self.past.ended = Some(reason);
+        }
+        let at = self.edition_of(revision);
+        self.editions[at].free.retain(|free| *free != id);
+        out.push(Command::Kill { instance: id, cause });
+    }
+
+    fn refuse_all(&mut self, at: usize, refusal: Refusal, out: &mut Vec<Command>) {
+        let edition = &mut self.editions[at];
+        let revision = edition.number;
+        out.extend(edition.queue.drain(..).map(|waiter| Command::Refuse {
+            waiter: waiter.id,
+            revision,
+            refusal,
+        }));
+    }
+
+    /// Reaps those that have been idle for too long, the longest first.
+    fn reap_idle(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
+        let (revision, scale) = (self.editions[at].number, self.editions[at].scale);
+        let mut spare = policy::surplus(&scale, &self.tally(now, revision), self.editions[at].keeps_min);
+        let mut idle: Vec<_> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| slot.revision == revision && slot.condition() == Condition::Idle)
+            .filter_map(|(id, slot)| Some((slot.idle_since()? + scale.idle, *id)))
+            .collect();
+        idle.sort_unstable();
+        for (due, id) in idle {
+            if spare == 0 {
+                return;
+            }
+            if due > now {
+                self.wake(due);
+                return;
+            }
+            self.kill(id, KillCause::Idle, out);
+            spare -= 1;
+        }
+    }
+
+    /// The time at which the instance that has been idle longest may go, unless the minimum needs it.
+    fn first_idle_deadline(&self, at: usize) -> Option<Instant> {
+        let edition = &self.editions[at];
+        let own = || self.slots.values().filter(|slot| slot.revision == edition.number);
+        let usable = own()
+            .filter(|slot| matches!(slot.condition(), Condition::Idle | Condition::Busy))
+            .count();
+        let kept = if edition.keeps_min {
+            edition.scale.min as usize
+        } else {
+            0
+        };
+        if usable <= kept {
+            return None;
+        }
+        let idle = own().filter(|slot| slot.condition() == Condition::Idle);
+        Some(idle.filter_map(Slot::idle_since).min()? + edition.scale.idle)
+    }
+
+    /// Drops editions that hold nothing.
+    fn forget(&mut self, now: Instant) {
+        let mut wake_by = self.wake_by;
+        let slots = &self.slots;
+        self.editions.retain(|edition| {
+            let in_use = edition.keeps_min
+                || !edition.queue.is_empty()
+                || slots.values().any(|slot| slot.revision == edition.number);
+            let remembered = edition.remembers_until().filter(|until| *until > now);
+            if let Some(until) = remembered.filter(|_| !in_use) {
+                wake_by = Some(wake_by.map_or(until, |earlier| earlier.min(until)));
+            }
+            in_use || remembered.is_some()
+        });
+        self.wake_by = wake_by;
+    }
+
+    fn wake(&mut self, at: Instant) {
+        self.wake_by = Some(self.wake_by.map_or(at, |earlier| earlier.min(at)));
+    }
+}

@@ -1,0 +1,119 @@
+//! What a shelf knows of one revision: its queue, its free instances, its failed starts and its means.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use functions::RevisionNumber;
+
+use super::{InstanceId, WaiterId};
+use crate::policy::{self, Mean, Need, Scale, Tally};
+
+/// A call that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Waiter {
+    pub(super) id: WaiterId,
+    pub(super) since: Instant,
+    pub(super) deadline: Instant,
+}
+
+/// One revision on a shelf.
+#[derive(Debug)]
+pub(super) struct Edition {
+    pub(super) number: RevisionNumber,
+    pub(super) scale: Scale,
+    /// It drains: nothing of it stays once its waiters are served.
+    pub(super) retired: bool,
+    /// Its minimum is kept.
+    pub(super) keeps_min: bool,
+    /// In the order of arrival.
+    pub(super) queue: VecDeque<Waiter>,
+    /// Usable instances with at least one free lane, the one used last at the end.
+    pub(super) free: Vec<InstanceId>,
+    /// How long a start takes.
+    pub(super) start: Mean,
+    /// How long a lease is out.
+    pub(super) service: Mean,
+    failures: u32,
+    last_failure: Option<Instant>,
+}
+
+impl Edition {
+    pub(super) fn new(number: RevisionNumber, scale: Scale) -> Edition {
+        Edition {
+            number,
+            scale,
+            retired: false,
+            keeps_min: false,
+            queue: VecDeque::new(),
+            free: Vec::new(),
+            start: Mean::default(),
+            service: Mean::default(),
+            failures: 0,
+            last_failure: None,
+        }
+    }
+
+    pub(super) fn enqueue(&mut self, id: WaiterId, since: Instant, deadline: Instant) {
+        self.queue.push_back(Waiter { id, since, deadline });
+    }
+
+    /// Takes a waiter out of the queue. Returns whether it was there.
+    pub(super) fn cancel(&mut self, id: WaiterId) -> bool {
+        // Numbers only grow and waiters join at the end, so the queue is sorted.
+        match self.queue.binary_search_by_key(&id, |waiter| waiter.id) {
+            Ok(at) => self.queue.remove(at).is_some(),
+            Err(_) => false,
+        }
+    }
+
+    /// Takes out the waiters whose deadline has passed.
+    pub(super) fn expire(&mut self, now: Instant) -> Vec<WaiterId> {
+        let mut expired = Vec::new();
+        self.queue.retain(|waiter| {
+            let late = waiter.deadline <= now;
+            if late {
+                expired.push(waiter.id);
+            }
+            !late
+        });
+        expired
+    }
+
+    /// A start failed.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = Some(now);
+    }
+
+    /// A start succeeded, so earlier failures are forgotten.
+    pub(super) fn forgive(&mut self) {
+        self.failures = 0;
+        self.last_failure = None;
+    }
+
+    /// How much of the pause after failed starts is left.
+    pub(super) fn paused(&self, now: Instant) -> Option<Duration> {
+        let until = self.last_failure? + policy::backoff(self.failures)?;
+        until.checked_duration_since(now).filter(|left| !left.is_zero())
+    }
+
+    /// Until when the failures must not be forgotten, or a caller could retry without end by waiting a little.
+    pub(super) fn remembers_until(&self) -> Option<Instant> {
+        Some(self.last_failure? + policy::FAILURE_MEMORY)
+    }
+
+    /// What the policy looks at.
+    pub(super) fn need(&self, now: Instant, tally: &Tally, ramp: u32) -> Need {
+        let covered = tally.starting as usize * usize::from(self.scale.concurrency);
+        let uncovered = self.queue.get(covered);
+        Need {
+            waiting: self.queue.len(),
+            uncovered_for: uncovered.map_or(Duration::ZERO, |waiter| now.saturating_duration_since(waiter.since)),
+            keeps_min: self.keeps_min,
+            pause: self.paused(now),
+            start: self.start,
+            service: self.service,
+            ramp,
+        }
+    }
+}

@@ -1,0 +1,350 @@
+//! The shelf under random events and a simulated clock: whatever happens in whatever order, the promises hold.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+/// An event. Numbers choose among what is there at that moment.
+#[derive(Clone, Debug)]
+enum Event {
+    Acquire { revision: u64, patience: u64 },
+    Cancel(usize),
+    Started(usize),
+    StartFailed(usize),
+    GiveBack(usize),
+    Poison(usize, Poison),
+    Gone(usize),
+    Crash(usize),
+    Provision(u64),
+    Retire(Option<u64>),
+    Evict(EvictScope),
+    Pass(u64),
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    let at = 0usize..64;
+    prop_oneof![
+        12 => (1u64..4, 1u64..3000).prop_map(|(revision, patience)| Event::Acquire { revision, patience }),
+        3 => at.clone().prop_map(Event::Cancel),
+        8 => at.clone().prop_map(Event::Started),
+        2 => at.clone().prop_map(Event::StartFailed),
+        12 => at.clone().prop_map(Event::GiveBack),
+        2 => (at.clone(), prop::sample::select(vec![
+            Poison::Timeout, Poison::Protocol, Poison::ClientGone, Poison::Exited, Poison::Unfinished,
+        ])).prop_map(|(at, poison)| Event::Poison(at, poison)),
+        8 => at.clone().prop_map(Event::Gone),
+        1 => at.prop_map(Event::Crash),
+        1 => (1u64..4).prop_map(Event::Provision),
+        1 => prop::option::of(1u64..4).prop_map(Event::Retire),
+        1 => prop::sample::select(vec![EvictScope::Used, EvictScope::All]).prop_map(Event::Evict),
+        8 => (0u64..400).prop_map(Event::Pass),
+    ]
+}
+
+fn scale() -> impl Strategy<Value = Scale> {
+    (0u32..3, 1u32..6, 1u8..4, 0u64..500, 0u32..8).prop_map(|(min, max, concurrency, idle, queue)| Scale {
+        min: min.min(max),
+        max,
+        concurrency,
+        idle: MS * u32::try_from(idle).unwrap(),
+        queue,
+    })
+}
+
+/// The world outside the shelf, which believes nothing that it did not see.
+struct World {
+    shelf: Shelf,
+    scale: Scale,
+    now: Instant,
+    starting: BTreeMap<InstanceId, RevisionNumber>,
+    live: BTreeMap<InstanceId, RevisionNumber>,
+    dying: BTreeMap<InstanceId, RevisionNumber>,
+    leases: BTreeSet<(InstanceId, u8)>,
+    waiting: BTreeMap<WaiterId, RevisionNumber>,
+    settled: BTreeSet<WaiterId>,
+    provisioned: Option<RevisionNumber>,
+}
+
+fn nth<T: Copy>(of: impl ExactSizeIterator<Item = T>, at: usize) -> Option<T> {
+    let len = of.len();
+    let mut of = of;
+    (len > 0).then(|| of.nth(at % len)).flatten()
+}
+
+impl World {
+    fn new(scale: Scale) -> World {
+        World {
+            shelf: Shelf::new(Past::default(), 3),
+            scale,
+            now: Instant::now(),
+            starting: BTreeMap::new(),
+            live: BTreeMap::new(),
+            dying: BTreeMap::new(),
+            leases: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            settled: BTreeSet::new(),
+            provisioned: None,
+        }
+    }
+
+    fn happen(&mut self, event: Event) {
+        let mut out = Vec::new();
+        match event {
+            Event::Acquire { revision, patience } => {
+                let revision = RevisionNumber::new(revision).unwrap();
+                let deadline = self.now + MS * u32::try_from(patience).unwrap();
+                match self.shelf.acquire(self.now, revision, self.scale, deadline, &mut out) {
+                    Acquired::Lane(grant) => {
+                        assert_eq!(out, [], "a warm call starts nothing");
+                        assert!(
+                            self.waiting.values().all(|other| *other != revision),
+                            "nobody is overtaken"
+                        );
+                        self.take(grant, revision);
+                    }
+                    Acquired::Waits(waiter) => {
+                        assert!(self.waiting.insert(waiter, revision).is_none());
+                        let bound = self.scale.queue + self.scale.max * u32::from(self.scale.concurrency);
+                        let queued = self.waiting.values().filter(|other| **other == revision).count();
+                        assert!(queued <= bound as usize, "the queue is bounded");
+                    }
+                    Acquired::Refused(_) => {}
+                }
+            }
+            Event::Cancel(at) => {
+                let Some(waiter) = nth(self.waiting.keys().copied(), at) else {
+                    return;
+                };
+                assert!(self.shelf.cancel_waiter(self.now, waiter));
+                self.waiting.remove(&waiter);
+                assert!(self.settled.insert(waiter));
+            }
+            Event::Started(at) => {
+                let Some(id) = nth(self.starting.keys().copied(), at) else {
+                    return;
+                };
+                let revision = self.starting.remove(&id).unwrap();
+                self.live.insert(id, revision);
+                assert!(self.shelf.started(self.now, id, &mut out));
+            }
+            Event::StartFailed(at) => {
+                let Some(id) = nth(self.starting.keys().copied(), at) else {
+                    return;
+                };
+                self.shelf.start_failed(self.now, id, &mut out);
+                assert!(out.contains(&Command::Kill {
+                    instance: id,
+                    cause: KillCause::Failed
+                }));
+            }
+            Event::GiveBack(at) => {
+                let Some((id, lane)) = nth(self.leases.iter().copied(), at) else {
+                    return;
+                };
+                self.leases.remove(&(id, lane));
+                let stays = self.shelf.give_back(self.now, id, lane, MS, &mut out);
+                assert_eq!(stays, self.live.contains_key(&id));
+            }
+            Event::Poison(at, poison) => {
+                let Some((id, lane)) = nth(self.leases.iter().copied(), at) else {
+                    return;
+                };
+                self.leases.remove(&(id, lane));
+                self.shelf.poison(self.now, id, lane, poison, &mut out);
+                if self.leases.iter().all(|(other, _)| *other != id) {
+                    self.apply(std::mem::take(&mut out));
+                    assert!(!self.live.contains_key(&id), "a poisoned instance without calls dies");
+                }
+            }
+            Event::Gone(at) => {
+                let Some(id) = nth(self.dying.keys().copied(), at) else {
+                    return;
+                };
+                self.dying.remove(&id);
+                self.shelf.gone(self.now, id, ColdReason::Crashed, &mut out);
+            }
+            Event::Crash(at) => {
+                let Some(id) = nth(self.live.keys().copied(), at) else {
+                    return;
+                };
+                self.live.remove(&id);
+                self.shelf.gone(self.now, id, ColdReason::Crashed, &mut out);
+            }
+            Event::Provision(revision) => {
+                let revision = RevisionNumber::new(revision).unwrap();
+                self.provisioned = Some(revision);
+                self.shelf.provision(self.now, revision, self.scale, &mut out);
+            }
+            Event::Retire(keep) => {
+                let keep = keep.and_then(RevisionNumber::new);
+                self.provisioned = self.provisioned.filter(|revision| Some(*revision) == keep);
+                self.shelf.retire(self.now, keep, &mut out);
+            }
+            Event::Evict(scope) => {
+                let ids = self.shelf.evict(self.now, scope, &mut out);
+                assert!(self.live.keys().all(|id| ids.contains(id)));
+            }
+            Event::Pass(millis) => {
+                self.now += MS * u32::try_from(millis).unwrap();
+                self.tick();
+                return;
+            }
+        }
+        self.apply(out);
+        self.check();
+    }
+
+    fn tick(&mut self) {
+        let mut out = Vec::new();
+        self.shelf.tick(self.now, &mut out);
+        self.apply(out);
+        assert!(
+            self.shelf.wake_by().is_none_or(|at| at > self.now),
+            "a tick does all that is due"
+        );
+        self.check();
+        let overdue = |(_, _, _, _, idle): &(_, _, _, _, Option<Instant>)| {
+            idle.is_some_and(|since| since + self.scale.idle <= self.now)
+        };
+        let kept = self.provisioned.map_or(0, |_| self.scale.min as usize);
+        assert!(
+            self.shelf.roll().iter().filter(|line| overdue(line)).count() <= kept,
+            "idle instances are reaped"
+        );
+    }
+
+    fn apply(&mut self, commands: Vec<Command>) {
+        for command in commands {
+            match command {
+                Command::Start { instance, revision, .. } => {
+                    let of = |map: &BTreeMap<InstanceId, RevisionNumber>| {
+                        map.values().filter(|other| **other == revision).count() as u32
+                    };
+                    let starting = of(&self.starting);
+                    let waiting = self.waiting.values().filter(|other| **other == revision).count() as u32;
+                    let below_min = self.provisioned == Some(revision)
+                        && starting + of(&self.live) < self.scale.min + self.drains();
+                    let uncovered = starting * u32::from(self.scale.concurrency) < waiting;
+                    assert!(uncovered || below_min, "nothing is started that nobody needs");
+                    assert!(self.starting.insert(instance, revision).is_none());
+                }
+                Command::Grant { waiter, grant } => {
+                    let revision = self.waiting.remove(&waiter).expect("a granted waiter was waiting");
+                    let older = self
+                        .waiting
+                        .iter()
+                        .any(|(id, other)| *other == revision && *id < waiter);
+                    assert!(!older, "the oldest is served first");
+                    assert!(self.settled.insert(waiter), "one outcome");
+                    self.take(grant, revision);
+                }
+                Command::Refuse { waiter, revision, .. } => {
+                    assert_eq!(
+                        self.waiting.remove(&waiter),
+                        Some(revision),
+                        "a refused waiter was waiting"
+                    );
+                    assert!(self.settled.insert(waiter), "one outcome");
+                }
+                Command::Kill { instance, .. } => {
+                    let revision = self.starting.remove(&instance).or_else(|| self.live.remove(&instance));
+                    let revision = revision.expect("only what lives is killed, and only once");
+                    self.dying.insert(instance, revision);
+                }
+            }
+        }
+    }
+
+    fn drains(&self) -> u32 {
+        self.shelf.counts().draining
+    }
+
+    fn take(&mut self, grant: Grant, revision: RevisionNumber) {
+        assert_eq!(
+            self.live.get(&grant.instance),
+            Some(&revision),
+            "a lane of a live instance of that revision"
+        );
+        assert!(grant.lane < self.scale.concurrency);
+        assert!(
+            self.leases.insert((grant.instance, grant.lane)),
+            "nothing is leased twice"
+        );
+    }
+
+    fn check(&self) {
+        for revision in (1..4).filter_map(RevisionNumber::new) {
+            let all = [&self.starting, &self.live, &self.dying];
+            let instances: usize = all
+                .iter()
+                .map(|map| map.values().filter(|other| **other == revision).count())
+                .sum();
+            assert!(
+                instances <= self.scale.max as usize,
+                "{instances} instances, at most {}",
+                self.scale.max
+            );
+            let waiting = self.waiting.values().any(|other| *other == revision);
+            let idle = self
+                .shelf
+                .roll()
+                .into_iter()
+                .any(|(_, other, state, _, _)| other == revision && state == Condition::Idle);
+            assert!(!(waiting && idle), "nobody waits beside an idle instance");
+        }
+        let counts = self.shelf.counts();
+        assert_eq!(counts.leased as usize, self.leases.len());
+        assert_eq!(counts.queued as usize, self.waiting.len());
+        assert_eq!(counts.starting as usize, self.starting.len());
+        assert_eq!(counts.dying as usize, self.dying.len());
+        assert_eq!((counts.idle + counts.busy + counts.draining) as usize, self.live.len());
+    }
+
+    /// Everybody finishes; time passes as often as the shelf asks.
+    fn rest(&mut self) {
+        for _ in 0..10_000 {
+            if let Some(wake_by) = self.shelf.wake_by() {
+                self.now = self.now.max(wake_by);
+            }
+            if !self.waiting.is_empty() {
+                self.now += MS * 10;
+            }
+            self.tick();
+            let before = (
+                self.leases.len(),
+                self.starting.len(),
+                self.dying.len(),
+                self.waiting.len(),
+            );
+            while !self.leases.is_empty() {
+                self.happen(Event::GiveBack(0));
+            }
+            self.happen(Event::Started(0));
+            self.happen(Event::Gone(0));
+            if before == (0, 0, 0, 0) && self.shelf.wake_by().is_none() {
+                return;
+            }
+        }
+        panic!("the shelf does not come to rest: {:?}", self.shelf);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_promises_hold(scale in scale(), events in prop::collection::vec(event(), 1..150)) {
+        let mut world = World::new(scale);
+        for event in events {
+            world.happen(event);
+        }
+        world.rest();
+        let kept = world.provisioned.map_or(0, |_| scale.min as usize);
+        prop_assert_eq!(world.live.len(), kept, "the minimum stays and nothing else");
+        prop_assert_eq!(world.shelf.is_empty(), kept == 0);
+    }
+}
