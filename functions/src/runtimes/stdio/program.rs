@@ -5,12 +5,17 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, PidfdFlags, kill_process_group, pidfd_open, pidfd_send_signal};
 
 use crate::wire::Failure;
+
+/// How long a busy program is tried again: 50 times 2 ms.
+const BUSY_TRIES: u32 = 50;
+const BUSY_PAUSE: Duration = Duration::from_millis(2);
 
 /// A program that runs, in a process group of its own. Dropping it neither kills nor reaps: see [`Program::reap`].
 #[derive(Debug)]
@@ -53,7 +58,7 @@ impl Program {
             .process_group(0);
         // The program must not inherit our mask; std itself sets SIGPIPE back to its default.
         pipe_signal().thread_unblock()?;
-        let child = command.spawn();
+        let child = spawn(&mut command);
         pipe_signal().thread_block()?;
         Program::watch(child?)
     }
@@ -101,6 +106,21 @@ impl Program {
     pub(super) fn reap(&mut self) -> io::Result<ExitStatus> {
         let _ = kill_process_group(self.pid, rustix::process::Signal::KILL);
         self.child.wait()
+    }
+}
+
+/// Starts the command. A program can be "busy" for a moment after it was written: when the writer's process starts
+/// another one meanwhile, that one holds a copy of the open file until it executes.
+fn spawn(command: &mut Command) -> io::Result<Child> {
+    let mut tries = 0;
+    loop {
+        match command.spawn() {
+            Err(error) if error.kind() == io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES => {
+                tries += 1;
+                std::thread::sleep(BUSY_PAUSE);
+            }
+            other => return other,
+        }
     }
 }
 

@@ -15,8 +15,8 @@ pub(super) enum Sweep {
     Group,
 }
 
-/// How long to wait for killed processes to be gone: 100 times a fifth of a millisecond.
-const ROUNDS: u32 = 100;
+/// How long to wait for killed processes to be gone: 5000 times a fifth of a millisecond.
+const ROUNDS: u32 = 5000;
 const ROUND: Duration = Duration::from_micros(200);
 
 impl Sweep {
@@ -31,8 +31,8 @@ impl Sweep {
         }
     }
 
-    /// Kills every stray. Returns when they are gone, which init's reaping makes a matter of microseconds, or after
-    /// 20 ms: killed they are all the same, but they may still count against the limit of processes.
+    /// Kills every stray. Returns when they are gone, which takes init a moment to notice, or after a second or so: killed
+    /// they are all the same, but they may still count against the limits.
     pub(super) fn strays(self) {
         if self == Sweep::Group {
             return;
