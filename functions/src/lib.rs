@@ -27,6 +27,7 @@ pub mod revision;
 pub mod runtimes;
 pub mod size;
 pub mod span;
+pub mod store;
 pub mod wire;
 
 pub use boot_id::BootId;
@@ -38,3 +39,4 @@ pub use name::FunctionName;
 pub use revision::{Revision, RevisionNumber};
 pub use size::ByteSize;
 pub use span::Span;
+pub use store::Store;

@@ -3,8 +3,8 @@
 //! A target stays in the bundle for sure if it first goes up, at most to the top, and then only down. The
 //! directory of the link is a real one, because nothing is ever placed through a link, so going up from it
 //! means what it says. Going down may lead through other links, which lead nowhere else by the same rule. A
-//! target that goes up after it went down has no such proof: with `a -> .` in a deep directory, `a/..` is
-//! above the top although it reads like the top.
+//! target that goes up after it went down has no such proof: if `x/y/up` is a link to `../..`, which is the
+//! top, then `x/y/up/../..` is above the top, although its words lead to `x`.
 
 use super::Refusal;
 use super::refusal::shown;

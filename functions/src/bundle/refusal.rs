@@ -9,7 +9,7 @@ const SHOWN: usize = 200;
 /// Why the contents of a bundle are refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-#[allow(
+#[expect(
     missing_docs,
     reason = "`path` is the entry as shown to people, `limit` the limit that was hit"
 )]
