@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use functions::Revision;
-use functions::wire::BootId;
+use functions::BootId;
 use tokio::sync::watch;
 
 use crate::driver::launcher::{Confined, Stages};

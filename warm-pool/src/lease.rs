@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use functions::Revision;
-use functions::wire::BootId;
+use functions::BootId;
 
 use crate::fate::Fate;
 use crate::fleet::Fleet;

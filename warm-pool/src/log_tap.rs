@@ -16,7 +16,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::SystemTime;
 
-use functions::wire::BootId;
+use functions::BootId;
 use functions::{FunctionName, RevisionNumber};
 use nix::fcntl::{FcntlArg, fcntl};
 use prometheus::IntCounter;

@@ -1,6 +1,6 @@
 //! What the pool says about a function to people: plain values for JSON and tables.
 
-use functions::wire::BootId;
+use functions::BootId;
 use functions::{FunctionName, RevisionNumber};
 use serde::Serialize;
 
