@@ -1,1 +1,32 @@
-//! .
+//! HTTP in, HTTP out: the front of the platform.
+//!
+//! One request goes one way: route, admit, acquire, exchange, reply.
+//!
+//! | station | modules |
+//! |---|---|
+//! | in | [`server`] (sockets, connections, drain), [`limits`], [`request_id`] |
+//! | route | `routes`, [`resolve`], [`live`] |
+//! | admit | `admission`, [`deadline`] |
+//! | acquire | the pool, of another crate |
+//! | exchange | `exchange` |
+//! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
+//!
+//! Beside that way: `admin` (the API on the unix socket), [`logs`] (what functions print), [`telemetry`] (metrics), `gateway` (what
+//! all routes share) and `serve`, which puts everything together.
+
+mod admin;
+mod admission;
+pub mod deadline;
+mod exchange;
+mod gateway;
+mod invocation;
+pub mod limits;
+pub mod live;
+pub mod logs;
+pub mod outcome;
+pub mod reply;
+pub mod request_id;
+pub mod resolve;
+mod routes;
+pub mod server;
+pub mod telemetry;

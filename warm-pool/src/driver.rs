@@ -6,7 +6,7 @@
 //! Dropping the driver ends the timer and kills every instance.
 
 pub(crate) mod bring_up;
-pub(crate) mod launcher;
+pub mod launcher;
 pub(crate) mod life;
 pub(crate) mod timer;
 

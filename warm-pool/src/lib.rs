@@ -37,6 +37,7 @@ mod shelf;
 pub mod start;
 pub mod view;
 
+pub use driver::launcher;
 pub use deploy::check::{CheckError, CheckReport};
 pub use fate::{AcquireError, Fate, StartFailure};
 pub use lane::{Lane, LaneError};

@@ -22,7 +22,8 @@ pub struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn with_launcher(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>) -> Pool {
+    /// A pool over any launcher, which sends what functions print to `sink`. Needs a tokio runtime, in which everything it starts will run.
+    pub fn with_launcher(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>) -> Pool {
         Pool {
             driver: Driver::start(launcher, sink),
         }

@@ -1,0 +1,28 @@
+//! `/healthz`: the process answers. `/readyz`: it takes requests.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use serde_json::json;
+
+use crate::gateway::Gateway;
+
+pub(super) fn routes() -> Router<Arc<Gateway>> {
+    Router::new().route("/healthz", get(healthz)).route("/readyz", get(readyz))
+}
+
+async fn healthz() -> impl IntoResponse {
+    Json(json!({ "status": "ok" }))
+}
+
+async fn readyz(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
+    if gateway.drain.is_begun() {
+        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" })))
+    } else {
+        (StatusCode::OK, Json(json!({ "status": "ready" })))
+    }
+}

@@ -1,0 +1,234 @@
+//! `ANY /function/NAME[/path]`, `NAME.localhost`, and the admin API's way to the same functions: one request through the five stations.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use bytes::Bytes;
+use functions::payload::{self, RequestHead};
+use functions::wire::Invoke;
+use functions::{FunctionName, Runtime};
+use http::request::Parts;
+use http::{Method, Request, Response, header};
+use jiff::Timestamp;
+use warm_pool::{AcquireError, Fate, Lease, StartFailure};
+
+use crate::admission::{self, Admitted};
+use crate::exchange::{self, Answer, Content, Errors, Failed, Upload};
+use crate::gateway::Gateway;
+use crate::invocation::Invocation;
+use crate::limits;
+use crate::outcome::{Code, Outcome};
+use crate::reply;
+use crate::request_id::RequestId;
+
+/// A request that is known to be for a function.
+pub(crate) struct Call {
+    /// Its id.
+    pub(crate) id: RequestId,
+    /// When its head was complete.
+    pub(crate) arrived: Instant,
+    /// The same on the wall clock.
+    pub(crate) time: Timestamp,
+    /// The caller's address.
+    pub(crate) source: IpAddr,
+    /// The function.
+    pub(crate) name: FunctionName,
+    /// Where the function's own path starts in the request's raw path.
+    pub(crate) path_from: usize,
+}
+
+/// Answers a request. The reply always has `x-fn-request-id`, and the other `x-fn-*` once an instance was found.
+pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<Body>) -> Response<Body> {
+    let (mut head, body) = request.into_parts();
+    let revision = match admission::find(gateway, &call.name) {
+        Ok(revision) => revision,
+        Err(outcome) => {
+            outcome.log(call.id);
+            gateway.telemetry.refused(outcome.code());
+            return outcome.response(call.id);
+        }
+    };
+    let mut invocation = Invocation::new(gateway.clone(), revision.clone(), call.id, call.arrived);
+    let answered = async {
+        let admitted = admission::admit(revision, &head, call.arrived, call.time)?;
+        reply::clean_request(&mut head.headers);
+        match admitted.revision.settings.runtime {
+            Runtime::Python | Runtime::Node => handler(gateway, &call, &admitted, &head, body, &mut invocation).await,
+            Runtime::Stdio => stdio(gateway, &call, &admitted, &head, body, &mut invocation).await,
+        }
+    };
+    match answered.await.and_then(|answer| checked(gateway, &call, answer)) {
+        Ok(answer) => respond(answer, &head.method, invocation),
+        Err(outcome) => {
+            let mut response = outcome.response(call.id);
+            invocation.tell(response.headers_mut(), None);
+            invocation.end_with(&outcome);
+            response
+        }
+    }
+}
+
+async fn handler(
+    gateway: &Gateway,
+    call: &Call,
+    admitted: &Admitted,
+    head: &Parts,
+    body: Body,
+    invocation: &mut Invocation,
+) -> Result<Answer, Outcome> {
+    let limit = admitted.revision.settings.max_body.as_u64();
+    let body = match admitted.deadline.bound(limits::collect(body, limit)).await {
+        Ok(collected) => collected.map_err(limits::BodyError::outcome)?,
+        Err(_) => return Err(Outcome::new(Code::RequestTimeout, "the request's body did not arrive in time").close()),
+    };
+    let id = call.id.to_string();
+    let event = Bytes::from(payload::event(&seen(call, head, &id), &body));
+    drop(body);
+    let lease = acquire(gateway, admitted, invocation).await?;
+    exchange::handler(lease, asked(call, admitted, head, id, Vec::new()), event, admitted.deadline)
+        .await
+        .map_err(|failed| failure(failed, gateway.errors, invocation))
+}
+
+async fn stdio(
+    gateway: &Gateway,
+    call: &Call,
+    admitted: &Admitted,
+    head: &Parts,
+    body: Body,
+    invocation: &mut Invocation,
+) -> Result<Answer, Outcome> {
+    let id = call.id.to_string();
+    let env = payload::cgi_env(&seen(call, head, &id));
+    let lease = acquire(gateway, admitted, invocation).await?;
+    let upload = Upload::new(body, admitted.revision.settings.max_body.as_u64());
+    exchange::stdio(lease, asked(call, admitted, head, id, env), upload, admitted.deadline)
+        .await
+        .map_err(|failed| failure(failed, gateway.errors, invocation))
+}
+
+/// The request as the function sees it.
+fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
+    let path = head.uri.path().get(call.path_from..).filter(|path| !path.is_empty()).unwrap_or("/");
+    RequestHead {
+        function: &call.name,
+        request_id: id,
+        method: &head.method,
+        path,
+        query: head.uri.query(),
+        version: head.version,
+        headers: &head.headers,
+        host: head.headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default(),
+        scheme: "http",
+        source_ip: call.source,
+        trace_id: trace(head),
+        time: call.time,
+    }
+}
+
+fn trace(head: &Parts) -> Option<&str> {
+    head.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok())
+}
+
+fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(String, String)>) -> Invoke {
+    Invoke {
+        request_id: id,
+        deadline_ms: admitted.deadline.epoch_ms(),
+        trace_id: trace(head).map(str::to_owned),
+        // Handlers take it apart by its colons, so it has Lambda's shape.
+        arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", call.name),
+        env,
+    }
+}
+
+async fn acquire(gateway: &Gateway, admitted: &Admitted, invocation: &mut Invocation) -> Result<Lease, Outcome> {
+    match gateway.pool.acquire(&admitted.revision, admitted.deadline.at()).await {
+        Ok(lease) => {
+            invocation.found(&lease);
+            Ok(lease)
+        }
+        Err(error) => Err(no_lease(&error, gateway.errors, invocation)),
+    }
+}
+
+fn no_lease(error: &AcquireError, errors: Errors, invocation: &Invocation) -> Outcome {
+    let detail = exchange::chain(error);
+    let outcome = match error {
+        AcquireError::QueueFull => Outcome::new(Code::QueueFull, "too many requests wait for this function"),
+        AcquireError::Deadline => Outcome::new(Code::Timeout, "no instance of the function was free in time"),
+        AcquireError::Closing => Outcome::new(Code::Draining, "the server is shutting down").close(),
+        AcquireError::Removed => Outcome::new(Code::FunctionNotFound, "the function was removed"),
+        AcquireError::StartFailed(cause) => match &**cause {
+            StartFailure::Init(failure) => {
+                invocation.log_failure(failure);
+                return exchange::function_error(Code::InitError, "the function's code could not be loaded", failure, errors);
+            }
+            StartFailure::InitTimeout(_) => Outcome::new(Code::InitError, "the function's code was not loaded in time"),
+            StartFailure::Died(Fate::OutOfMemory) => {
+                Outcome::new(Code::OutOfMemory, "the function ran out of memory while it was loaded")
+            }
+            StartFailure::Died(_) => Outcome::new(Code::FunctionExited, "the function's process ended while it was loaded"),
+            StartFailure::Protocol(_) => Outcome::new(Code::ProtocolError, "the function's process broke the protocol"),
+            StartFailure::CalledOff => Outcome::new(Code::Unavailable, "the start of the function was called off"),
+            _ => Outcome::new(Code::StartFailed, "the function could not be started"),
+        },
+        _ => Outcome::new(Code::Unavailable, "the function can't be served now"),
+    };
+    outcome.detail(detail)
+}
+
+fn failure(failed: Failed, errors: Errors, invocation: &Invocation) -> Outcome {
+    if let Failed::Function(failure) = &failed {
+        invocation.log_failure(failure);
+    }
+    failed.outcome(errors)
+}
+
+/// Takes from an answer what a function may not say, and refuses one that is too big. Dropping a refused answer ends its call.
+fn checked(gateway: &Gateway, call: &Call, mut answer: Answer) -> Result<Answer, Outcome> {
+    let dropped = reply::clean_reply(&mut answer.head.headers);
+    gateway.telemetry.dropped_headers(&call.name, dropped);
+    match reply::check(answer.head.status, &answer.head.headers) {
+        Ok(()) => Ok(answer),
+        Err(error) => {
+            let text = "the function answered with something that is no HTTP reply";
+            Err(Outcome::new(Code::BadReply, text).detail(format!("the function's reply: {error}")))
+        }
+    }
+}
+
+fn respond(answer: Answer, method: &Method, invocation: Invocation) -> Response<Body> {
+    let Answer { boot_id, handler, head, body } = answer;
+    let status = head.status;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    *response.headers_mut() = head.headers;
+    invocation.tell(response.headers_mut(), Some((boot_id, handler)));
+    let bodiless = reply::is_bodiless(status);
+    match body {
+        Content::Whole(bytes) => {
+            if !bodiless {
+                *response.body_mut() = Body::from(bytes);
+            }
+            invocation.end(status.as_u16());
+        }
+        Content::Flowing(flow) => {
+            let ended = move |result: Result<(), Failed>| match result {
+                Ok(()) => invocation.end(status.as_u16()),
+                // The head is out: the status can't be taken back, but the account tells what happened.
+                Err(failed) => {
+                    let outcome = failure(failed, Errors::Hidden, &invocation);
+                    invocation.end_with(&outcome);
+                }
+            };
+            if bodiless || *method == Method::HEAD {
+                flow.drain(ended);
+            } else {
+                *response.body_mut() = flow.start(ended);
+            }
+        }
+    }
+    response
+}

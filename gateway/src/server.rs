@@ -1,0 +1,93 @@
+//! The HTTP servers: one on TCP for callers, one on a unix socket for the admin API.
+//!
+//! ```text
+//! listen --> accept --> connection (hyper, HTTP/1.1) --> service --> reply
+//!    |                       |
+//!    +------- drain ---------+   first signal: no new connection, in-flight requests finish, `Connection: close`
+//!                                second signal, or the bound: everything is cut
+//! ```
+//!
+//! Owns sockets and connections; knows no route. Dropping the future of [`serve`] stops accepting; connections end with the [`Drain`].
+
+mod connection;
+mod drain;
+mod listen;
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tokio::sync::Semaphore;
+
+pub use drain::{Drain, signals};
+pub use listen::{BindError, Listener, Peer};
+
+/// How connections are served.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// How long a request's head may take, from the moment the connection waits for one. Also ends idle connections. Default 30 s.
+    pub head_timeout: Duration,
+    /// Connections at one time; more wait to be accepted. Default 8192.
+    pub connections: usize,
+}
+
+impl Default for ConnectionLimits {
+    fn default() -> Self {
+        Self { head_timeout: Duration::from_secs(30), connections: 8192 }
+    }
+}
+
+/// What the service learns about a connection beside the request.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Who called.
+    pub peer: Peer,
+    /// The request carried both Content-Length and Transfer-Encoding. hyper drops the first of the two, so only the connection saw it.
+    pub framing: Framing,
+}
+
+/// Whether a request's head leaves its body's length in no doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One way to tell the length.
+    Clear,
+    /// Two ways, as in an attempt at request smuggling.
+    Ambiguous,
+}
+
+/// Accepts connections until the drain begins; `answer` gets each request. Returns when no more are accepted; the connections go on
+/// as tasks of the drain.
+pub async fn serve<A, F>(listener: Listener, limits: ConnectionLimits, drain: Drain, answer: A)
+where
+    A: Fn(Arrival, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(limits.connections));
+    loop {
+        let permit = tokio::select! {
+            biased;
+            () = drain.begun() => break,
+            permit = room.clone().acquire_owned() => permit.expect("the semaphore is never closed"),
+        };
+        let accepted = tokio::select! {
+            biased;
+            () = drain.begun() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let (answer, serving) = (answer.clone(), drain.clone());
+        match accepted {
+            listen::Accepted::Tcp(stream, peer) => drain.track(async move {
+                connection::serve(stream, peer, limits, serving, answer).await;
+                drop(permit);
+            }),
+            listen::Accepted::Unix(stream) => drain.track(async move {
+                connection::serve(stream, Peer::Local, limits, serving, answer).await;
+                drop(permit);
+            }),
+        }
+    }
+}

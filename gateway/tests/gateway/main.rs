@@ -1,0 +1,4 @@
+//! The gateway as its callers meet it: over real sockets.
+
+mod hostile;
+mod wire;
