@@ -37,8 +37,8 @@ mod shelf;
 pub mod start;
 pub mod view;
 
-pub use driver::launcher;
 pub use deploy::check::{CheckError, CheckReport};
+pub use driver::launcher;
 pub use fate::{AcquireError, Fate, StartFailure};
 pub use lane::{Lane, LaneError};
 pub use lease::{Lease, Phases};

@@ -88,8 +88,12 @@ impl Pool {
     ///
     /// Dropping the future stops the waiting; the instances are killed all the same.
     pub async fn evict(&self, name: &FunctionName, scope: EvictScope) -> usize {
-        let Some(fleet) = self.driver.find(name) else { return 0 };
-        let gone = fleet.evict(scope);
+        let gone: Vec<_> = self
+            .driver
+            .find_all(name)
+            .iter()
+            .flat_map(|fleet| fleet.evict(scope))
+            .collect();
         for gone in &gone {
             gone.cancelled().await;
         }
