@@ -12,11 +12,11 @@
 //! |---|---|
 //! | [`pool`] | what callers can ask for |
 //! | [`start`] | the words for how and why an instance was started, and why it was killed |
-//! | [`shelf`] | who waits and who runs, as a state machine without I/O |
-//! | [`policy`] | how many instances, when to start, when to let go |
-//! | [`fleet`] | one function's shelf with its live instances and waiting calls |
-//! | [`driver`] | what all functions share, and the life of each instance |
-//! | [`instance`], [`lane`], [`lease`] | one process, one socket to it, the right to use that |
+//! | `shelf` | who waits and who runs, as a state machine without I/O |
+//! | `policy` | how many instances, when to start, when to let go |
+//! | `fleet` | one function's shelf with its live instances and waiting calls |
+//! | `driver` | what all functions share, and the life of each instance |
+//! | `instance`, [`lane`], [`lease`] | one process, one socket to it, the right to use that |
 //! | [`log_tap`] | what a function prints |
 //! | [`fate`] | how instances end and why they don't start |
 //! | [`deploy`] | the handler check |

@@ -21,7 +21,10 @@ fn pair() -> (Lane, Peer) {
     for socket in [&host, &instance] {
         socket.set_nonblocking(true).unwrap();
     }
-    let peer = Peer { socket: UnixStream::from_std(instance).unwrap(), decoder: Decoder::new() };
+    let peer = Peer {
+        socket: UnixStream::from_std(instance).unwrap(),
+        decoder: Decoder::new(),
+    };
     (Lane::new(host.into()).unwrap(), peer)
 }
 
@@ -121,7 +124,14 @@ async fn frames_of_another_exchange_break_a_lane() {
     lane.begin();
     lane.push_end().unwrap();
     peer.say(9, &reply(b"x")).await;
-    assert!(matches!(lane.next().await, Err(LaneError::Protocol(WireError::Sequence { expected: 1, got: 9, .. }))));
+    assert!(matches!(
+        lane.next().await,
+        Err(LaneError::Protocol(WireError::Sequence {
+            expected: 1,
+            got: 9,
+            ..
+        }))
+    ));
     lane.begin();
     assert!(!lane.is_clean(), "a broken lane stays broken");
     assert!(matches!(lane.push_end(), Err(LaneError::Unfinished)));
@@ -141,13 +151,23 @@ async fn a_peer_that_leaves_closes_the_lane() {
 async fn what_a_peer_said_before_it_left_is_still_heard() {
     let (mut lane, mut peer) = pair();
     lane.begin();
-    let failure = Failure { error_message: "m".into(), error_type: "t".into(), stack_trace: Vec::new() };
-    let error = InstanceFrame::Error { boot_id: boot_id(), failure };
+    let failure = Failure {
+        error_message: "m".into(),
+        error_type: "t".into(),
+        stack_trace: Vec::new(),
+    };
+    let error = InstanceFrame::Error {
+        boot_id: boot_id(),
+        failure,
+    };
     peer.say(1, std::slice::from_ref(&error)).await;
     drop(peer);
     lane.push_call(invoke(), Bytes::from(vec![b' '; 1 << 20])).unwrap();
     assert_eq!(lane.next().await.unwrap(), error);
-    assert!(matches!(lane.finish(), Err(LaneError::Unfinished)), "the event did not arrive");
+    assert!(
+        matches!(lane.finish(), Err(LaneError::Unfinished)),
+        "the event did not arrive"
+    );
 }
 
 #[tokio::test]
@@ -201,14 +221,21 @@ async fn a_cancelled_flush_goes_on_where_it_stopped() {
 #[tokio::test]
 async fn only_a_greeting_comes_first() {
     let (mut lane, mut peer) = pair();
-    let ready = InstanceFrame::Ready(Ready { boot_id: boot_id(), runtime: "test".into(), init_us: 1 });
+    let ready = InstanceFrame::Ready(Ready {
+        boot_id: boot_id(),
+        runtime: "test".into(),
+        init_us: 1,
+    });
     peer.say(0, std::slice::from_ref(&ready)).await;
     assert_eq!(lane.greeting().await.unwrap(), ready);
     assert!(lane.is_clean());
 
     let (mut lane, mut peer) = pair();
     peer.say(1, &reply(b"")[..1]).await;
-    assert!(matches!(lane.greeting().await, Err(LaneError::Protocol(WireError::OutOfOrder(_)))));
+    assert!(matches!(
+        lane.greeting().await,
+        Err(LaneError::Protocol(WireError::OutOfOrder(_)))
+    ));
     assert!(!lane.is_clean());
 }
 

@@ -39,7 +39,12 @@ fn rig(attributes: bool) -> Rig {
         attributes,
     };
     let tap = LogTap::open(read, source, Arc::new(Printed(sender)), dropped.clone()).unwrap();
-    Rig { tap, printer: write.into(), lines, dropped }
+    Rig {
+        tap,
+        printer: write.into(),
+        lines,
+        dropped,
+    }
 }
 
 fn all(lines: &mut mpsc::Receiver<Line>) -> Vec<Line> {
@@ -69,7 +74,13 @@ async fn the_end_of_an_invocation_takes_everything_that_it_printed() {
     let nobody = |text: &str| (None, text.to_owned());
     assert_eq!(
         all(&mut rig.lines),
-        [nobody("loading"), of("one", "hello"), of("one", "no newline"), of("two", "second"), nobody("between")]
+        [
+            nobody("loading"),
+            of("one", "hello"),
+            of("one", "no newline"),
+            of("two", "second"),
+            nobody("between")
+        ]
     );
 }
 
@@ -104,7 +115,11 @@ async fn a_flood_is_read_cut_and_counted() {
     rig.tap.begin("next");
     rig.printer.write_all(b"fresh\n").unwrap();
     rig.tap.end();
-    assert_eq!(all(&mut rig.lines), [of("next", "fresh")], "each invocation has a limit of its own");
+    assert_eq!(
+        all(&mut rig.lines),
+        [of("next", "fresh")],
+        "each invocation has a limit of its own"
+    );
 }
 
 #[tokio::test]
