@@ -8,6 +8,7 @@
 pub(crate) mod bring_up;
 pub mod launcher;
 pub(crate) mod life;
+pub(crate) mod sandboxed;
 pub(crate) mod timer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
