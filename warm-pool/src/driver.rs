@@ -8,6 +8,7 @@
 pub(crate) mod bring_up;
 pub mod launcher;
 pub(crate) mod life;
+pub(crate) mod sandboxed;
 pub(crate) mod timer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -118,12 +119,23 @@ impl Driver {
         if let Some((_, record)) = self.records.remove(name) {
             self.metrics.remove(&record);
         }
+        self.launcher.forget(name);
         if let Some(fleet) = fleet {
             fleet.retire(None);
             let mut removed = self.removed.lock().expect("nothing panics under the lock");
             removed.retain(|old| old.strong_count() > 0);
             removed.push(Arc::downgrade(&fleet));
         }
+    }
+
+    /// The fleets of a name: the one in use, and those of removed functions of that name.
+    pub(crate) fn find_all(&self, name: &FunctionName) -> Vec<Arc<Fleet>> {
+        let removed = self.removed.lock().expect("nothing panics under the lock");
+        let removed = removed
+            .iter()
+            .filter_map(Weak::upgrade)
+            .filter(|fleet| fleet.record.name == *name);
+        removed.chain(self.find(name)).collect()
     }
 
     /// Every fleet, those of removed functions included.
@@ -168,21 +180,25 @@ impl Driver {
     /// Gathers all metrics of the pool. Reads files of the kernel for each instance.
     pub(crate) fn scrape(&self) -> Vec<MetricFamily> {
         let records: Vec<_> = self.records.iter().map(|record| record.value().clone()).collect();
-        let samples: Vec<_> = records
-            .iter()
-            .map(|record| match self.find(&record.name) {
-                Some(fleet) => (record, fleet.counts(), fleet.usage()),
-                None => (record, Counts::default(), Usage::default()),
-            })
-            .collect();
-        scrape(
-            &self.metrics,
-            samples.iter().map(|(record, counts, usage)| Sample {
+        let sample = |record: Arc<Record>| {
+            let nothing = Usage {
+                memory_bytes: Some(0),
+                pids: Some(0),
+            };
+            let (counts, usage) = match self.find(&record.name) {
+                Some(fleet) => (fleet.counts(), fleet.usage().unwrap_or(nothing)),
+                None => (Counts::default(), nothing),
+            };
+            let cpu = self.launcher.cpu(&record.name);
+            Sample {
                 record,
-                counts: *counts,
-                usage: *usage,
-            }),
-        )
+                counts,
+                usage,
+                cpu,
+            }
+        };
+        let samples: Vec<_> = records.into_iter().map(sample).collect();
+        scrape(&self.metrics, &samples)
     }
 }
 

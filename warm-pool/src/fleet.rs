@@ -6,6 +6,7 @@
 //!
 //! A fleet that is dropped kills its instances.
 
+mod action;
 mod wait;
 
 use std::collections::HashMap;
@@ -17,17 +18,14 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
-use crate::driver::bring_up::Output;
 use crate::driver::launcher::{Ending, Usage};
-use crate::driver::life::{Birth, live};
 use crate::fate::{AcquireError, Fate, StartFailure};
 use crate::instance::Instance;
 use crate::lane::Lane;
 use crate::lease::{Lease, Phases};
-use crate::log_tap::Source;
 use crate::metrics::Record;
 use crate::policy::Scale;
-use crate::shelf::{Acquired, Command, Counts, Grant, GrantKind, InstanceId, KillCause, Refusal, Shelf, WaiterId};
+use crate::shelf::{Acquired, Counts, Grant, GrantKind, InstanceId, Refusal, Shelf, WaiterId};
 use crate::start::{EvictScope, Poison, Start};
 use crate::view::{FunctionPoolView, InstanceView};
 
@@ -74,19 +72,6 @@ struct Live {
 struct Waiting {
     caller: oneshot::Sender<Outcome>,
     since: Instant,
-}
-
-/// What is done after the lock is free again.
-enum Action {
-    Deliver(oneshot::Sender<Outcome>, Box<Outcome>),
-    /// A lease for a caller that left at the last moment: dropping it gives it back.
-    Return(Box<Lease>),
-    Start(Box<Birth>),
-    Kill {
-        instance: Option<Arc<Instance>>,
-        cancel: CancellationToken,
-        cause: KillCause,
-    },
 }
 
 /// The answer of a fleet that is not in use any more: look for its successor.
@@ -234,7 +219,6 @@ impl Fleet {
     /// Nothing of an instance is left.
     pub(crate) fn gone(&self, id: InstanceId, fate: Fate, ending: Option<&Ending>) {
         if let Some(ending) = ending {
-            self.record.used(ending.cpu);
             self.record.oom_kills.inc_by(ending.oom_kills);
         }
         let mut state = self.lock();
@@ -367,16 +351,15 @@ impl Fleet {
         self.lock().shelf.counts()
     }
 
-    /// What all instances use together. Reads files of the kernel.
-    pub(crate) fn usage(&self) -> Usage {
-        let mut sum = Usage::default();
-        for instance in self.living() {
-            let usage = instance.body.usage();
-            sum.memory_bytes += usage.memory_bytes;
-            sum.pids += usage.pids;
-            sum.cpu += usage.cpu;
-        }
-        sum
+    /// What all instances use together; `None` when there is none. Reads files of the kernel.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        self.living()
+            .iter()
+            .map(|instance| instance.body.usage())
+            .reduce(|sum, more| Usage {
+                memory_bytes: plus(sum.memory_bytes, more.memory_bytes),
+                pids: plus(sum.pids, more.pids),
+            })
     }
 
     /// What a person wants to know. Reads files of the kernel.
@@ -403,8 +386,8 @@ impl Fleet {
                     reason: instance.map(|instance| instance.reason),
                     age_ms: instance.map(|instance| millis(now.saturating_duration_since(instance.ready_at))),
                     idle_ms: idle_since.map(|since| millis(now.saturating_duration_since(since))),
-                    memory_bytes: usage.map(|usage| usage.memory_bytes),
-                    pids: usage.map(|usage| usage.pids),
+                    memory_bytes: usage.and_then(|usage| usage.memory_bytes),
+                    pids: usage.and_then(|usage| usage.pids),
                 }
             })
             .collect();
@@ -428,129 +411,6 @@ impl Fleet {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics under the lock")
-    }
-
-    /// The second half of every event.
-    fn act_on(&self, mut state: MutexGuard<'_, State>, commands: Vec<Command>) {
-        let actions: Vec<Action> = commands
-            .into_iter()
-            .filter_map(|command| self.action(&mut state, command))
-            .collect();
-        let alarm = state.new_alarm();
-        let quiet = state.closing && state.shelf.in_flight() == 0;
-        let empty = state.shelf.is_empty();
-        drop(state);
-        for action in actions {
-            self.act(action);
-        }
-        if alarm.is_none() && !quiet && !empty {
-            return;
-        }
-        if let Some(driver) = self.driver.upgrade() {
-            if let Some(at) = alarm {
-                driver.timer.set(at, self.me.clone());
-            }
-            if quiet {
-                driver.quiet.notify_one();
-            }
-            if empty {
-                driver.drop_if_empty(&self.record.name);
-            }
-        }
-    }
-
-    fn action(&self, state: &mut State, command: Command) -> Option<Action> {
-        match command {
-            Command::Grant { waiter, grant } => {
-                let now = Instant::now();
-                let waiting = state.waiting.remove(&waiter);
-                let waited = waiting.as_ref().map_or(Duration::ZERO, |waiting| now - waiting.since);
-                let fleet = self.me.upgrade()?;
-                let lease = fleet.lease(state, grant, waited, now);
-                self.record.queue.observe(lease.phases.queue.as_secs_f64());
-                Some(match waiting {
-                    Some(waiting) => Action::Deliver(waiting.caller, Box::new(Ok(lease))),
-                    None => Action::Return(Box::new(lease)),
-                })
-            }
-            Command::Refuse {
-                waiter,
-                revision,
-                refusal,
-            } => {
-                let error = state.refusal(revision, refusal);
-                let waiting = state.waiting.remove(&waiter)?;
-                Some(Action::Deliver(waiting.caller, Box::new(Err(error))))
-            }
-            Command::Start {
-                instance,
-                revision,
-                reason,
-            } => {
-                let driver = self.driver.upgrade()?;
-                let revision = state.revisions.iter().find(|known| known.number == revision)?.clone();
-                let (cancel, gone) = (self.stop.child_token(), CancellationToken::new());
-                let member = Member {
-                    cancel: cancel.clone(),
-                    gone: gone.clone(),
-                    live: None,
-                };
-                state.members.insert(instance, member);
-                let output = Output {
-                    source: Source {
-                        function: revision.name.clone(),
-                        revision: revision.number,
-                        instance,
-                        attributes: scale_of(&revision).concurrency == 1,
-                    },
-                    sink: driver.sink.clone(),
-                    dropped: self.record.log_dropped.clone(),
-                };
-                Some(Action::Start(Box::new(Birth {
-                    fleet: self.me.clone(),
-                    launcher: driver.launcher.clone(),
-                    id: instance,
-                    revision,
-                    reason,
-                    output,
-                    cancel,
-                    gone: gone.drop_guard(),
-                })))
-            }
-            Command::Kill { instance, cause } => {
-                let member = state.members.get(&instance)?;
-                let cancel = member.cancel.clone();
-                let instance = member.live.as_ref().map(|live| live.instance.clone());
-                Some(Action::Kill {
-                    instance,
-                    cancel,
-                    cause,
-                })
-            }
-        }
-    }
-
-    fn act(&self, action: Action) {
-        match action {
-            // When the caller has left, the outcome comes back and a lease in it goes home by being dropped.
-            Action::Deliver(caller, outcome) => drop(caller.send(*outcome)),
-            Action::Return(lease) => drop(lease),
-            Action::Start(birth) => {
-                if let Some(driver) = self.driver.upgrade() {
-                    driver.runtime.spawn(live(*birth));
-                }
-            }
-            Action::Kill {
-                instance,
-                cancel,
-                cause,
-            } => {
-                if let Some(instance) = instance {
-                    instance.kill(cause);
-                }
-                cancel.cancel();
-            }
-        }
     }
 
     fn lease(self: &Arc<Fleet>, state: &mut State, grant: Grant, waited: Duration, now: Instant) -> Lease {
@@ -631,6 +491,13 @@ impl State {
 impl Drop for Fleet {
     fn drop(&mut self) {
         self.stop.cancel();
+    }
+}
+
+fn plus(sum: Option<u64>, more: Option<u64>) -> Option<u64> {
+    match (sum, more) {
+        (Some(sum), Some(more)) => Some(sum + more),
+        (sum, more) => sum.or(more),
     }
 }
 

@@ -5,8 +5,8 @@
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use functions::Revision;
 use functions::BootId;
+use functions::Revision;
 use tokio::sync::watch;
 
 use crate::driver::launcher::{Confined, Stages};

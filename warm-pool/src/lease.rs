@@ -4,14 +4,11 @@
 //! waits longest if there is one, and poisons the instance when an exchange is unfinished. So a caller that is cancelled at any
 //! point leaves nothing behind that the next one could read.
 
-#[cfg(test)]
-mod tests;
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use functions::Revision;
 use functions::BootId;
+use functions::Revision;
 
 use crate::fate::Fate;
 use crate::fleet::Fleet;

@@ -12,11 +12,12 @@
 //! |---|---|
 //! | [`pool`] | what callers can ask for |
 //! | [`start`] | the words for how and why an instance was started, and why it was killed |
-//! | [`shelf`] | who waits and who runs, as a state machine without I/O |
-//! | [`policy`] | how many instances, when to start, when to let go |
-//! | [`fleet`] | one function's shelf with its live instances and waiting calls |
-//! | [`driver`] | what all functions share, and the life of each instance |
-//! | [`instance`], [`lane`], [`lease`] | one process, one socket to it, the right to use that |
+//! | `shelf` | who waits and who runs, as a state machine without I/O |
+//! | `policy` | how many instances, when to start, when to let go |
+//! | `plan` | which sandbox a revision needs |
+//! | `fleet` | one function's shelf with its live instances and waiting calls |
+//! | `driver` | what all functions share, and the life of each instance |
+//! | `instance`, [`lane`], [`lease`] | one process, one socket to it, the right to use that |
 //! | [`log_tap`] | what a function prints |
 //! | [`fate`] | how instances end and why they don't start |
 //! | [`deploy`] | the handler check |
@@ -31,19 +32,20 @@ pub mod lane;
 pub mod lease;
 pub mod log_tap;
 pub mod metrics;
+mod plan;
 mod policy;
 pub mod pool;
 mod shelf;
 pub mod start;
 pub mod view;
 
-pub use driver::launcher;
 pub use deploy::check::{CheckError, CheckReport};
+pub use driver::launcher;
 pub use fate::{AcquireError, Fate, StartFailure};
 pub use lane::{Lane, LaneError};
 pub use lease::{Lease, Phases};
 pub use log_tap::{LogRecord, LogSink};
-pub use pool::Pool;
+pub use pool::{Pool, PoolConfig};
 pub use shelf::{Condition, Counts, InstanceId};
 pub use start::{ColdReason, EvictScope, Poison, Start};
 pub use view::{FunctionPoolView, InstanceView};

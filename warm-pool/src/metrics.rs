@@ -7,7 +7,6 @@ mod scrape;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use functions::FunctionName;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
@@ -63,8 +62,6 @@ pub(crate) struct Record {
     pub(crate) oom_kills: IntCounter,
     pub(crate) log_dropped: IntCounter,
     pub(crate) queue: Histogram,
-    /// Processor time of the instances that are gone, and the last total that was reported: a counter never goes back.
-    cpu: Mutex<(Duration, Duration)>,
     removed: AtomicBool,
 }
 
@@ -114,7 +111,6 @@ impl Metrics {
             oom_kills: self.oom_kills.with_label_values(&[name.as_str()]),
             log_dropped: self.log_dropped.with_label_values(&[name.as_str()]),
             queue: self.phases.with_label_values(&[name.as_str(), "queue"]),
-            cpu: Mutex::default(),
             removed: AtomicBool::new(false),
         }
     }
@@ -155,19 +151,5 @@ impl Metrics {
         }
         let _ = self.oom_kills.remove_label_values(&[name]);
         let _ = self.log_dropped.remove_label_values(&[name]);
-    }
-}
-
-impl Record {
-    /// An instance is gone after using this much processor time.
-    pub(crate) fn used(&self, cpu: Duration) {
-        self.cpu.lock().expect("nothing panics under the lock").0 += cpu;
-    }
-
-    /// Processor time over all instances that ever lived, given what the living ones have used.
-    fn cpu_total(&self, living: Duration) -> Duration {
-        let mut cpu = self.cpu.lock().expect("nothing panics under the lock");
-        cpu.1 = cpu.1.max(cpu.0 + living);
-        cpu.1
     }
 }

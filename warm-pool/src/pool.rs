@@ -3,17 +3,30 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use functions::runtimes::HostRuntimes;
 use functions::{FunctionName, Revision, RevisionNumber};
 use prometheus::proto::MetricFamily;
+use sandbox::Spawner;
 
 use crate::deploy::check::{CheckError, CheckReport, check};
 use crate::driver::Driver;
 use crate::driver::launcher::Launcher;
+use crate::driver::sandboxed::Sandboxed;
 use crate::fate::AcquireError;
 use crate::lease::Lease;
 use crate::log_tap::LogSink;
 use crate::start::EvictScope;
 use crate::view::FunctionPoolView;
+
+/// What a pool is made of.
+pub struct PoolConfig {
+    /// Who makes the sandboxes. Its residents must have `stdio` among them.
+    pub spawner: Spawner,
+    /// The interpreters that functions can use.
+    pub runtimes: HostRuntimes,
+    /// Where the output of functions goes.
+    pub logs: Arc<dyn LogSink>,
+}
 
 /// Who gets which sandbox. Clones share one pool; when the last one is dropped, every instance is killed.
 #[derive(Clone)]
@@ -22,6 +35,11 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// A pool whose instances run in sandboxes. Needs a tokio runtime, in which everything it starts will run.
+    pub fn start(config: PoolConfig) -> Pool {
+        Pool::with_launcher(Arc::new(Sandboxed::new(config.spawner, config.runtimes)), config.logs)
+    }
+
     /// A pool over any launcher, which sends what functions print to `sink`. Needs a tokio runtime, in which everything it starts will run.
     pub fn with_launcher(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>) -> Pool {
         Pool {
@@ -88,8 +106,12 @@ impl Pool {
     ///
     /// Dropping the future stops the waiting; the instances are killed all the same.
     pub async fn evict(&self, name: &FunctionName, scope: EvictScope) -> usize {
-        let Some(fleet) = self.driver.find(name) else { return 0 };
-        let gone = fleet.evict(scope);
+        let gone: Vec<_> = self
+            .driver
+            .find_all(name)
+            .iter()
+            .flat_map(|fleet| fleet.evict(scope))
+            .collect();
         for gone in &gone {
             gone.cancelled().await;
         }

@@ -24,6 +24,8 @@
 //!
 //! Instances are counted per revision: during a deploy the old revision drains beside the new one.
 
+mod census;
+mod command;
 mod edition;
 #[cfg(test)]
 mod simulation;
@@ -36,163 +38,13 @@ use std::time::{Duration, Instant};
 
 use functions::RevisionNumber;
 
+pub(crate) use self::command::{Acquired, Command, Grant, GrantKind, KillCause, Past, Refusal, WaiterId};
+pub use self::command::{Counts, InstanceId};
 use self::edition::Edition;
 pub use self::slot::Condition;
 use self::slot::{Slot, Stage};
 use crate::policy::{self, Scale};
 use crate::start::{ColdReason, EvictScope, Poison};
-
-/// The number of an instance, unique within its function while the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
-#[serde(transparent)]
-pub struct InstanceId(pub(crate) u64);
-
-impl std::fmt::Display for InstanceId {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-/// The number of a waiting call, unique within its function while the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct WaiterId(pub(crate) u64);
-
-/// A lane of an instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Grant {
-    pub(crate) instance: InstanceId,
-    pub(crate) lane: u8,
-    pub(crate) kind: GrantKind,
-}
-
-/// What the instance of a grant had done before.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum GrantKind {
-    /// It ran an invocation.
-    Warm,
-    /// It waited for its first one.
-    Ahead,
-    /// It became ready while the call waited.
-    Cold,
-}
-
-/// Why a call gets no instance.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// As many calls wait already as may.
-    QueueFull,
-    /// The call's deadline passed.
-    Deadline,
-    /// The start it waited for failed and nothing else lives, or starts fail so often that none is tried now.
-    StartFailed,
-    /// The pool is shutting down.
-    Closing,
-    /// The function was removed.
-    Removed,
-}
-
-/// What the owner has to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Command {
-    /// Prepare an instance, then report `started` or `start_failed`.
-    Start {
-        instance: InstanceId,
-        revision: RevisionNumber,
-        reason: ColdReason,
-    },
-    /// Hand a lane to a waiter.
-    Grant { waiter: WaiterId, grant: Grant },
-    /// Tell a waiter that it gets none.
-    Refuse {
-        waiter: WaiterId,
-        revision: RevisionNumber,
-        refusal: Refusal,
-    },
-    /// Kill an instance, then report `gone`.
-    Kill { instance: InstanceId, cause: KillCause },
-}
-
-/// Why an instance is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KillCause {
-    /// Idle for too long.
-    Idle,
-    /// A newer revision is live, or the function was removed.
-    Retired,
-    /// An operator evicted it.
-    Evicted,
-    /// A lease was poisoned.
-    Poisoned(Poison),
-    /// It failed to become ready.
-    Failed,
-    /// The pool is shutting down.
-    Closing,
-}
-
-impl KillCause {
-    fn reason(self) -> Option<ColdReason> {
-        match self {
-            KillCause::Idle => Some(ColdReason::ScaledToZero),
-            KillCause::Retired => Some(ColdReason::NewRevision),
-            KillCause::Evicted => Some(ColdReason::Evicted),
-            KillCause::Poisoned(poison) => Some(poison.reason()),
-            KillCause::Failed | KillCause::Closing => None,
-        }
-    }
-}
-
-/// The answer to [`Shelf::acquire`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Acquired {
-    /// Here is a lane.
-    Lane(Grant),
-    /// The call waits under this number.
-    Waits(WaiterId),
-    /// No.
-    Refused(Refusal),
-}
-
-/// What stays known of a function when it has no instance any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Past {
-    /// The revision of the last instance that became ready.
-    pub(crate) revision: Option<RevisionNumber>,
-    /// How the last instance ended, as the reason of the next start.
-    pub(crate) ended: Option<ColdReason>,
-    next_instance: u64,
-}
-
-/// Counts over the whole shelf.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Counts {
-    /// Instances being prepared.
-    pub starting: u32,
-    /// Instances that wait for a call.
-    pub idle: u32,
-    /// Instances with at least one call.
-    pub busy: u32,
-    /// Instances that finish their calls and take no more.
-    pub draining: u32,
-    /// Instances being torn down.
-    pub dying: u32,
-    /// Calls that wait for an instance.
-    pub queued: u32,
-    /// Leases that are out.
-    pub leased: u32,
-}
-
-impl Counts {
-    /// Instances in that condition.
-    pub(crate) fn of(&self, condition: Condition) -> u32 {
-        match condition {
-            Condition::Starting => self.starting,
-            Condition::Idle => self.idle,
-            Condition::Busy => self.busy,
-            Condition::Draining => self.draining,
-            Condition::Dying => self.dying,
-        }
-    }
-}
 
 /// The state of one function. See the module's head.
 #[derive(Debug)]
@@ -512,53 +364,9 @@ impl Shelf {
         self.past
     }
 
-    /// Leases that are out and calls that wait.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.leased as usize + self.editions.iter().map(|edition| edition.queue.len()).sum::<usize>()
-    }
-
     /// Whether the shelf still knows `revision`.
     pub(crate) fn knows(&self, revision: RevisionNumber) -> bool {
         self.editions.iter().any(|edition| edition.number == revision)
-    }
-
-    /// Everything counted.
-    pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts {
-            leased: self.leased,
-            ..Counts::default()
-        };
-        for slot in self.slots.values() {
-            match self.condition(slot) {
-                Condition::Starting => counts.starting += 1,
-                Condition::Idle => counts.idle += 1,
-                Condition::Busy => counts.busy += 1,
-                Condition::Draining => counts.draining += 1,
-                Condition::Dying => counts.dying += 1,
-            }
-        }
-        counts.queued = self.editions.iter().map(|edition| edition.queue.len() as u32).sum();
-        counts
-    }
-
-    /// One line for each instance: its number, revision, condition, leased lanes, and since when it is idle.
-    pub(crate) fn roll(&self) -> Vec<(InstanceId, RevisionNumber, Condition, u32, Option<Instant>)> {
-        let line = |(id, slot): (&InstanceId, &Slot)| {
-            let condition = self.condition(slot);
-            let idle = slot.idle_since().filter(|_| condition == Condition::Idle);
-            (*id, slot.revision, condition, slot.leased(), idle)
-        };
-        let mut lines: Vec<_> = self.slots.iter().map(line).collect();
-        lines.sort_unstable_by_key(|(id, ..)| *id);
-        lines
-    }
-
-    /// A busy instance of a retired revision drains, although it may still serve calls that wait for that revision.
-    fn condition(&self, slot: &Slot) -> Condition {
-        match slot.condition() {
-            Condition::Busy if self.editions[self.edition_of(slot.revision)].retired => Condition::Draining,
-            condition => condition,
-        }
     }
 
     fn edition_of(&self, revision: RevisionNumber) -> usize {
@@ -577,26 +385,6 @@ impl Shelf {
                 self.editions.len() - 1
             }
         }
-    }
-
-    fn tally(&self, now: Instant, revision: RevisionNumber) -> policy::Tally {
-        let mut tally = policy::Tally::default();
-        for slot in self.slots.values().filter(|slot| slot.revision == revision) {
-            match slot.stage {
-                Stage::Starting { since, .. } => {
-                    tally.starting += 1;
-                    let age = now.saturating_duration_since(since);
-                    if let Some(left) = policy::RAMP_WINDOW.checked_sub(age).filter(|left| !left.is_zero()) {
-                        tally.fresh += 1;
-                        tally.fresh_for = Some(tally.fresh_for.map_or(left, |least| least.min(left)));
-                    }
-                }
-                Stage::Live(_) if slot.is_draining() => tally.draining += 1,
-                Stage::Live(_) => tally.usable += 1,
-                Stage::Dying(_) => tally.dying += 1,
-            }
-        }
-        tally
     }
 
     /// The instance used last goes first, so that what is too many stays idle and can be reaped.

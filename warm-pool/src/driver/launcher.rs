@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
-use functions::Revision;
+use functions::{FunctionName, Revision};
 
 use crate::fate::StartFailure;
 
@@ -18,6 +18,14 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Launcher: Send + Sync + 'static {
     /// Starts a process of `revision` with as many lanes as its concurrency. The future is always awaited to its end.
     fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>>;
+
+    /// Processor time of all processes of `function`, those that are gone included. `None` where nothing counts it.
+    fn cpu(&self, _function: &FunctionName) -> Option<Duration> {
+        None
+    }
+
+    /// The function was removed; what is kept for it may go.
+    fn forget(&self, _function: &FunctionName) {}
 }
 
 /// A process that was just started.
@@ -57,15 +65,13 @@ pub struct Stages {
     pub exec: Duration,
 }
 
-/// What a process uses now.
+/// What a process uses now; `None` where nothing counts it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Usage {
     /// Memory in bytes.
-    pub memory_bytes: u64,
+    pub memory_bytes: Option<u64>,
     /// Processes and threads.
-    pub pids: u64,
-    /// Processor time so far.
-    pub cpu: Duration,
+    pub pids: Option<u64>,
 }
 
 /// How a process ended, as the kernel tells it.
@@ -86,6 +92,4 @@ pub struct Ending {
     pub exit: Exit,
     /// Processes in it that were killed because memory ran out.
     pub oom_kills: u64,
-    /// Processor time over its whole life.
-    pub cpu: Duration,
 }

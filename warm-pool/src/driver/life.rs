@@ -11,8 +11,8 @@ use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::bring_up::{Failed, Output, Ready, bring_up};
-use super::launcher::{Confined, Launcher};
-use crate::fate::Fate;
+use super::launcher::{Confined, Ending, Exit, Launcher};
+use crate::fate::{Fate, StartFailure};
 use crate::fleet::Fleet;
 use crate::instance::Instance;
 use crate::shelf::{InstanceId, KillCause};
@@ -87,10 +87,16 @@ pub(crate) async fn live(birth: Birth) {
             instance.fate.send_replace(Some(fate));
         }
         Err(Failed { failure, body }) => {
+            let died_of_memory = matches!(failure, StartFailure::Died(Fate::OutOfMemory));
             if let Some(fleet) = fleet.upgrade() {
                 fleet.start_failed(id, &revision, failure);
             }
-            let ending = bury(body).await;
+            // A launch that ran out of memory leaves no body that could count its kill.
+            let cut_off = body.is_none() && died_of_memory;
+            let ending = bury(body).await.or(cut_off.then_some(Ending {
+                exit: Exit::Unknown,
+                oom_kills: 1,
+            }));
             if let Some(fleet) = fleet.upgrade() {
                 fleet.gone(id, Fate::Unknown, ending.as_ref());
             }
@@ -99,7 +105,7 @@ pub(crate) async fn live(birth: Birth) {
     drop(gone);
 }
 
-async fn bury(body: Option<Box<dyn Confined>>) -> Option<super::launcher::Ending> {
+async fn bury(body: Option<Box<dyn Confined>>) -> Option<Ending> {
     let body = body?;
     body.kill();
     Some(body.gone().await)

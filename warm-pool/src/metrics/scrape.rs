@@ -1,5 +1,6 @@
 //! What is read when somebody asks: gauges from the shelves, usage from the instances.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::proto::MetricFamily;
@@ -10,14 +11,15 @@ use crate::driver::launcher::Usage;
 use crate::shelf::{Condition, Counts};
 
 /// One function at one moment.
-pub(crate) struct Sample<'a> {
-    pub(crate) record: &'a Record,
+pub(crate) struct Sample {
+    pub(crate) record: Arc<Record>,
     pub(crate) counts: Counts,
     pub(crate) usage: Usage,
+    pub(crate) cpu: Option<Duration>,
 }
 
 /// Gathers everything.
-pub(crate) fn scrape<'a>(metrics: &Metrics, samples: impl Iterator<Item = Sample<'a>>) -> Vec<MetricFamily> {
+pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample]) -> Vec<MetricFamily> {
     let gauge = |name, help, labels: &[&str]| {
         IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are valid")
     };
@@ -38,10 +40,16 @@ pub(crate) fn scrape<'a>(metrics: &Metrics, samples: impl Iterator<Item = Sample
             instances.with_label_values(&[name, state.as_str()]).set(count.into());
         }
         queue.with_label_values(&[name]).set(sample.counts.queued.into());
-        memory.with_label_values(&[name]).set(whole(sample.usage.memory_bytes));
-        pids.with_label_values(&[name]).set(whole(sample.usage.pids));
-        let total: Duration = sample.record.cpu_total(sample.usage.cpu);
-        cpu.with_label_values(&[name]).inc_by(total.as_secs_f64());
+        // What nothing counts has no series, which is not the same as 0.
+        if let Some(bytes) = sample.usage.memory_bytes {
+            memory.with_label_values(&[name]).set(whole(bytes));
+        }
+        if let Some(count) = sample.usage.pids {
+            pids.with_label_values(&[name]).set(whole(count));
+        }
+        if let Some(time) = sample.cpu {
+            cpu.with_label_values(&[name]).inc_by(time.as_secs_f64());
+        }
     }
 
     let moment = Registry::new();

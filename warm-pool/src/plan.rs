@@ -1,0 +1,110 @@
+//! From a revision and the way to launch it to the plan of a sandbox. Nothing here runs anything.
+
+use functions::runtimes::{Launch, Program};
+use functions::{FunctionName, Revision, RootfsMode};
+use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Rootfs};
+
+/// The cgroup of a function's sandboxes. The prefix keeps it apart from groups that are not functions.
+pub(crate) fn group(function: &FunctionName) -> GroupName {
+    GroupName::new(format!("f-{function}"))
+        .expect("a function name has at most 63 characters, all of which a group allows")
+}
+
+/// What a sandbox of `revision` is built from. Functions with different `tenant` numbers are kept apart also as users of the host,
+/// where it can.
+pub(crate) fn plan(revision: &Revision, launch: Launch, tenant: u32) -> Result<Plan, PlanError> {
+    let settings = &revision.settings;
+    Ok(Plan {
+        group: group(&revision.name),
+        tenant,
+        hostname: revision.name.to_string(),
+        limits: Limits {
+            memory: settings.memory.as_u64(),
+            cpu_millis: settings.cpu.as_millis(),
+            pids: settings.pids,
+        },
+        tmp_bytes: settings.tmp.as_u64(),
+        rootfs: match settings.rootfs {
+            RootfsMode::ReadOnly => Rootfs::ReadOnly,
+            RootfsMode::Writable => Rootfs::Writable,
+        },
+        layers: vec![LayerName::new(revision.bundle.to_string())?],
+        program: match launch.program {
+            Program::Exec => sandbox::Program::Exec,
+            Program::Resident(name) => sandbox::Program::Resident(name),
+        },
+        argv: launch.argv,
+        env: launch.env,
+        cwd: launch.cwd,
+        lanes: settings.concurrency,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use functions::detect::Detected;
+    use functions::runtimes::{HostRuntimes, Missing, launch};
+    use functions::{Digest, Manifest, RevisionNumber, Runtime};
+
+    use super::*;
+
+    fn planned(name: &str, toml: &str) -> Plan {
+        let name: FunctionName = name.parse().unwrap();
+        let detected = Detected {
+            runtime: Runtime::Stdio,
+            handler: "run.sh".into(),
+        };
+        let revision = Revision {
+            settings: Manifest::from_toml(toml).unwrap().resolve(&name, &detected).unwrap(),
+            name,
+            number: RevisionNumber::FIRST,
+            bundle: Digest::of(b"bundle"),
+            created: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let missing = Missing::NotInstalled {
+            path: "/nowhere".into(),
+        };
+        let host = HostRuntimes {
+            python: Err(missing.clone()),
+            node: Err(missing),
+        };
+        plan(&revision, launch(&revision, &host).unwrap(), 5).unwrap()
+    }
+
+    #[test]
+    fn every_setting_arrives() {
+        let plan = planned(
+            "hello",
+            "memory = \"64MiB\"\ncpu = 0.5\npids = 9\ntmp = \"1MiB\"\nrootfs = \"writable\"\nconcurrency = 3\n[env]\nA = \"b\"",
+        );
+        assert_eq!(plan.check(), Ok(()));
+        assert_eq!(
+            plan.limits,
+            Limits {
+                memory: 64 << 20,
+                cpu_millis: 500,
+                pids: 9
+            }
+        );
+        assert_eq!(
+            (plan.tmp_bytes, plan.rootfs, plan.lanes, plan.tenant),
+            (1 << 20, Rootfs::Writable, 3, 5)
+        );
+        assert_eq!((plan.hostname.as_str(), plan.group.as_str()), ("hello", "f-hello"));
+        assert_eq!(
+            plan.layers,
+            [LayerName::new(Digest::of(b"bundle").to_string()).unwrap()]
+        );
+        assert_eq!(plan.program, sandbox::Program::Resident("stdio".into()));
+        assert_eq!(plan.argv, ["/function/run.sh"]);
+        assert_eq!(plan.cwd, "/function");
+        assert!(plan.env.contains(&("A".into(), "b".into())));
+    }
+
+    #[test]
+    fn the_longest_name_fits() {
+        let plan = planned(&"a".repeat(63), "");
+        assert_eq!(plan.check(), Ok(()));
+        assert_eq!(plan.rootfs, Rootfs::ReadOnly);
+    }
+}

@@ -1,0 +1,158 @@
+//! The words a shelf is spoken to with, and answers in.
+
+use functions::RevisionNumber;
+
+use super::slot::Condition;
+use crate::start::{ColdReason, Poison};
+
+/// The number of an instance, unique within its function while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(transparent)]
+pub struct InstanceId(pub(crate) u64);
+
+impl std::fmt::Display for InstanceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The number of a waiting call, unique within its function while the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct WaiterId(pub(crate) u64);
+
+/// A lane of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Grant {
+    pub(crate) instance: InstanceId,
+    pub(crate) lane: u8,
+    pub(crate) kind: GrantKind,
+}
+
+/// What the instance of a grant had done before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum GrantKind {
+    /// It ran an invocation.
+    Warm,
+    /// It waited for its first one.
+    Ahead,
+    /// It became ready while the call waited.
+    Cold,
+}
+
+/// Why a call gets no instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// As many calls wait already as may.
+    QueueFull,
+    /// The call's deadline passed.
+    Deadline,
+    /// The start it waited for failed and nothing else lives, or starts fail so often that none is tried now.
+    StartFailed,
+    /// The pool is shutting down.
+    Closing,
+    /// The function was removed.
+    Removed,
+}
+
+/// What the owner has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// Prepare an instance, then report `started` or `start_failed`.
+    Start {
+        instance: InstanceId,
+        revision: RevisionNumber,
+        reason: ColdReason,
+    },
+    /// Hand a lane to a waiter.
+    Grant { waiter: WaiterId, grant: Grant },
+    /// Tell a waiter that it gets none.
+    Refuse {
+        waiter: WaiterId,
+        revision: RevisionNumber,
+        refusal: Refusal,
+    },
+    /// Kill an instance, then report `gone`.
+    Kill { instance: InstanceId, cause: KillCause },
+}
+
+/// Why an instance is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KillCause {
+    /// Idle for too long.
+    Idle,
+    /// A newer revision is live, or the function was removed.
+    Retired,
+    /// An operator evicted it.
+    Evicted,
+    /// A lease was poisoned.
+    Poisoned(Poison),
+    /// It failed to become ready.
+    Failed,
+    /// The pool is shutting down.
+    Closing,
+}
+
+impl KillCause {
+    pub(super) fn reason(self) -> Option<ColdReason> {
+        match self {
+            KillCause::Idle => Some(ColdReason::ScaledToZero),
+            KillCause::Retired => Some(ColdReason::NewRevision),
+            KillCause::Evicted => Some(ColdReason::Evicted),
+            KillCause::Poisoned(poison) => Some(poison.reason()),
+            KillCause::Failed | KillCause::Closing => None,
+        }
+    }
+}
+
+/// The answer to [`Shelf::acquire`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquired {
+    /// Here is a lane.
+    Lane(Grant),
+    /// The call waits under this number.
+    Waits(WaiterId),
+    /// No.
+    Refused(Refusal),
+}
+
+/// What stays known of a function when it has no instance any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Past {
+    /// The revision of the last instance that became ready.
+    pub(crate) revision: Option<RevisionNumber>,
+    /// How the last instance ended, as the reason of the next start.
+    pub(crate) ended: Option<ColdReason>,
+    pub(super) next_instance: u64,
+}
+
+/// Counts over the whole shelf.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    /// Instances being prepared.
+    pub starting: u32,
+    /// Instances that wait for a call.
+    pub idle: u32,
+    /// Instances with at least one call.
+    pub busy: u32,
+    /// Instances that finish their calls and take no more.
+    pub draining: u32,
+    /// Instances being torn down.
+    pub dying: u32,
+    /// Calls that wait for an instance.
+    pub queued: u32,
+    /// Leases that are out.
+    pub leased: u32,
+}
+
+impl Counts {
+    /// Instances in that condition.
+    pub(crate) fn of(&self, condition: Condition) -> u32 {
+        match condition {
+            Condition::Starting => self.starting,
+            Condition::Idle => self.idle,
+            Condition::Busy => self.busy,
+            Condition::Draining => self.draining,
+            Condition::Dying => self.dying,
+        }
+    }
+}
