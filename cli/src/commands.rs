@@ -34,9 +34,7 @@ mod show;
 
 /// Runs the command line, its first word being the program's name.
 pub(crate) fn run(words: Vec<OsString>) -> Exit {
-    if let Some(exit) = hidden::run(&words) {
-        return exit;
-    }
+    hidden::run(&words);
     // A usage error has no parsed arguments yet, and still must come as JSON to one who asked for JSON.
     let asked_for_json = words.iter().any(|word| word == "--json");
     let cli = match args::parse(words) {

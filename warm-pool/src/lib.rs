@@ -17,6 +17,7 @@
 //! | `plan` | which sandbox a revision needs |
 //! | `fleet` | one function's shelf with its live instances and waiting calls |
 //! | `driver` | what all functions share, and the life of each instance |
+//! | [`host`] | how is a pool started on this machine? |
 //! | `instance`, [`lane`], [`lease`] | one process, one socket to it, the right to use that |
 //! | [`log_tap`] | what a function prints |
 //! | [`fate`] | how instances end and why they don't start |
@@ -27,6 +28,7 @@ pub mod deploy;
 mod driver;
 pub mod fate;
 mod fleet;
+pub mod host;
 mod instance;
 pub mod lane;
 pub mod lease;
@@ -42,6 +44,7 @@ pub mod view;
 pub use deploy::check::{CheckError, CheckReport};
 pub use driver::launcher;
 pub use fate::{AcquireError, Fate, StartFailure};
+pub use host::{Host, HostError, SPAWNER_ENTRY, spawner_main};
 pub use lane::{Lane, LaneError};
 pub use lease::{Lease, Phases};
 pub use log_tap::{LogRecord, LogSink};

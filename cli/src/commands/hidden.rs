@@ -4,20 +4,12 @@
 
 use std::ffi::OsString;
 
-use crate::exit::Exit;
-
-/// The first argument that makes this process the spawner.
-const SPAWNER: &str = "__spawner";
-
-/// Runs the hidden part that the words ask for. `None` when they ask for none.
-pub(crate) fn run(words: &[OsString]) -> Option<Exit> {
-    match words.get(1) {
-        Some(word) if word == SPAWNER => Some(spawner()),
-        _ => None,
+/// Runs the hidden part that the words ask for, and ends with it. Returns when they ask for none.
+pub(crate) fn run(words: &[OsString]) {
+    if let [_, entry, arguments @ ..] = words
+        && entry == warm_pool::SPAWNER_ENTRY
+    {
+        let arguments: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        std::process::exit(warm_pool::spawner_main(&arguments));
     }
-}
-
-/// Serves plans on the inherited socket until it closes.
-fn spawner() -> Exit {
-    Exit::Failed
 }

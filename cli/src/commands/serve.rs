@@ -8,15 +8,22 @@
 //! then do threads exist and does anything listen.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use functions::Digest;
+use gateway::serve::{Opened, ServeConfig, ServeError};
+use sandbox::cgroup;
+use sandbox::detect::{Detection, Request, detect};
+use sandbox::privileges::{self, PrivilegeError};
 use tracing_subscriber::EnvFilter;
+use warm_pool::{Host, HostError};
 
 use super::typed;
 use crate::args::{GlobalArgs, LogFormat, ServeArgs};
 use crate::exit::Exit;
-use crate::failure::Failure;
-use crate::settings::{self, ProcessEnv, Who};
+use crate::failure::{Explain, Failure};
+use crate::settings::{self, Env, ProcessEnv, Who};
 
 /// The places that a server needs.
 #[derive(Debug)]
@@ -30,12 +37,12 @@ struct Places {
 /// Serves until it is told to stop.
 pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> Result<Exit, Failure> {
     let who = Who::started_this();
-    let mut places = Places {
+    let places = Places {
         state_dir: settings::state_dir(typed(global), &ProcessEnv, who)?,
         admin_socket: settings::admin_socket(typed(global), &ProcessEnv, who)?,
         cgroup_root: args.cgroup_root.clone(),
     };
-    become_user(args.user.as_deref(), who, &mut places)?;
+    let detection = become_user(args.user.as_deref(), who, &places)?;
     write_log(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -47,24 +54,79 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> Result<Exit, Failure
                 format!("the event loop can't be started: {cause}"),
             )
         })?;
-    runtime.block_on(serve(args, places))
+    runtime.block_on(serve(args, places, detection))
 }
 
-/// Started as root: prepares what only root can, then becomes an unprivileged user for good. Started by anybody else:
-/// there is nothing to do, and no user to choose.
-fn become_user(user: Option<&str>, who: Who, _places: &mut Places) -> Result<(), Failure> {
-    match (who, user) {
-        (Who::Ordinary, None) => Ok(()),
-        (Who::Ordinary, Some(user)) => Err(Failure::new(
-            Exit::Usage,
-            "not_root",
-            format!("only root can choose a user, so --user {user} can't be obeyed"),
-        )
-        .hint("Leave --user out: the server then runs as the user who starts it.")),
-        (Who::Root, _) => Err(
-            Failure::new(Exit::Failed, "refuses_root", "the server does not run as root")
-                .hint("Start it as an ordinary user."),
-        ),
+/// Finds where limits can be set. Started as root it also prepares what only root can and then becomes an unprivileged
+/// user for good. The result is what was found, for the report.
+fn become_user(user: Option<&str>, who: Who, places: &Places) -> Result<Detection, Failure> {
+    let name = subtree_name(&places.state_dir);
+    let request = |owner| Request {
+        root: places.cgroup_root.as_deref(),
+        name: &name,
+        owner,
+    };
+    let detection = match (who, user) {
+        (Who::Ordinary, Some(_)) => return Err(PrivilegeError::NotRoot.into()),
+        (Who::Ordinary, None) => {
+            enter_scope(places);
+            detect(&request(None)).map_err(no_cgroups)?
+        }
+        (Who::Root, _) => {
+            let user = privileges::choose(user)?;
+            privileges::give_directory(&places.state_dir, &user)?;
+            let detection = detect(&request(Some((user.uid, user.gid)))).map_err(no_cgroups)?;
+            privileges::become_user(&user)?;
+            detection
+        }
+    };
+    privileges::raise_open_files();
+    Ok(detection)
+}
+
+/// The same for the same state directory, so that the next start finds what this one left.
+fn subtree_name(state_dir: &Path) -> String {
+    let digest = Digest::of(state_dir.as_os_str().as_encoded_bytes()).to_string();
+    format!("fn-{}", &digest[..8])
+}
+
+/// Where systemd keeps this process in a group that is not ours to split, starts over in one that is.
+fn enter_scope(places: &Places) {
+    let files = ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let mounted = cgroup::mounts::parse(&files[0], &files[1]);
+    let variable = |name: &str| ProcessEnv.var(name)?.into_string().ok();
+    if places.cgroup_root.is_none() && cgroup::scope::would_help(&mounted, variable) {
+        // It returns only when it failed; the report then says which limits are missing.
+        let error = cgroup::scope::enter(std::env::args_os().skip(1));
+        eprintln!("warning: systemd gave no scope of our own: {error}");
+    }
+}
+
+fn no_cgroups(cause: std::io::Error) -> Failure {
+    Failure::new(Exit::Failed, "no_proc", format!("/proc can't be read: {cause}"))
+}
+
+impl Explain for PrivilegeError {
+    fn exit(&self) -> Exit {
+        match self {
+            PrivilegeError::NotRoot | PrivilegeError::Root(_) | PrivilegeError::NoSuchUser(_) => Exit::Usage,
+            PrivilegeError::Step { .. } | PrivilegeError::Remained(_) => Exit::Failed,
+        }
+    }
+
+    fn code(&self) -> String {
+        match self {
+            PrivilegeError::NotRoot => "not_root",
+            PrivilegeError::Root(_) => "refuses_root",
+            PrivilegeError::NoSuchUser(_) => "no_such_user",
+            PrivilegeError::Step { .. } | PrivilegeError::Remained(_) => "privileges",
+        }
+        .into()
+    }
+
+    fn hint(&self) -> Option<String> {
+        matches!(self, PrivilegeError::NotRoot)
+            .then(|| "Leave --user out: the server then runs as the user who starts it.".into())
     }
 }
 
@@ -81,13 +143,61 @@ fn write_log(format: LogFormat) {
 }
 
 /// Hands over to the gateway.
-async fn serve(args: &ServeArgs, places: Places) -> Result<Exit, Failure> {
-    tracing::info!(
-        listen = %args.listen,
-        state_dir = %places.state_dir.display(),
-        admin_socket = %places.admin_socket.display(),
-        cgroup_root = ?places.cgroup_root,
-        "starting"
-    );
-    Err(Failure::new(Exit::Failed, "no_gateway", "this build has no gateway"))
+async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result<Exit, Failure> {
+    tracing::info!(state_dir = %places.state_dir.display(), "starting");
+    let config = ServeConfig {
+        listen: args.listen,
+        hosts: args.hosts.clone(),
+        expose_errors: args.expose_errors,
+        strict: args.strict,
+        ..ServeConfig::new(places.state_dir.clone(), places.admin_socket)
+    };
+    let start = async |opened: &Opened| -> Result<_, HostError> {
+        let report = sandbox::report::host(&detection, sandbox::report::subordinate_ids());
+        let host = Host {
+            state_dir: places.state_dir,
+            tree: detection.tree,
+            runtimes: opened.runtimes().clone(),
+            logs: Arc::new(opened.logs().clone()),
+        };
+        let pool = host.start().await?;
+        Ok((pool, serde_json::to_value(report).expect("a report has no map with odd keys")))
+    };
+    gateway::serve(config, start).await?;
+    Ok(Exit::Ok)
+}
+
+impl Explain for ServeError {
+    fn exit(&self) -> Exit {
+        Exit::Failed
+    }
+
+    fn code(&self) -> String {
+        match self {
+            ServeError::Store(error) => error.code(),
+            ServeError::Bind(_) => "address_not_free",
+            ServeError::Logs(_) => "log_directory",
+            ServeError::Signals(_) | ServeError::Start(_) => "start",
+            ServeError::Pool(_) => "no_sandboxes",
+            ServeError::NotEnforced(_) => "not_enforced",
+        }
+        .into()
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            ServeError::Pool(_) => Some("`fn doctor` says what this host lacks and how to mend it.".into()),
+            other => ServeError::hint(other).map(Into::into),
+        }
+    }
+
+    fn details(&self) -> Option<String> {
+        let mut causes = Vec::new();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            causes.push(error.to_string());
+            cause = error.source();
+        }
+        (!causes.is_empty()).then(|| causes.join(": "))
+    }
 }

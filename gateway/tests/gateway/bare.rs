@@ -79,7 +79,6 @@ impl Launcher for Bare {
             let ending = Ending {
                 exit: Exit::Unknown,
                 oom_kills: 0,
-                cpu: Duration::ZERO,
             };
             let process = Process {
                 cut: CancellationToken::new(),

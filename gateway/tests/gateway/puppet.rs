@@ -74,7 +74,6 @@ impl Launcher for Puppets {
             let ending = Ending {
                 exit: Exit::Code(0),
                 oom_kills: 0,
-                cpu: Duration::ZERO,
             };
             let strings = Strings {
                 cut: CancellationToken::new(),
@@ -272,7 +271,6 @@ impl Puppet {
         *self.ending.lock().unwrap() = Ending {
             exit,
             oom_kills,
-            cpu: Duration::ZERO,
         };
         Err(Over)
     }

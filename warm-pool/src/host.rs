@@ -1,0 +1,99 @@
+//! Joins what runs (`functions`) with where it runs (`sandbox`): the spawner as functions need it.
+//!
+//! It owns nothing: the spawner lives as long as the [`Pool`] made here.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use functions::runtimes::{HostRuntimes, base_files, stdio};
+use sandbox::{BaseFile, CgroupTree, Resident, ResidentCall, Spawner, SpawnerConfig, StartError};
+
+use crate::log_tap::LogSink;
+use crate::pool::{Pool, PoolConfig};
+
+/// First argument of the process that is the spawner.
+pub const SPAWNER_ENTRY: &str = "__spawner";
+
+/// What a host gives to the pool.
+pub struct Host {
+    /// The state directory; layers are below it, and `run/root` is made as a mount point.
+    pub state_dir: PathBuf,
+    /// Where limits can be set.
+    pub tree: CgroupTree,
+    /// The interpreters.
+    pub runtimes: HostRuntimes,
+    /// Where functions' output goes.
+    pub logs: Arc<dyn LogSink>,
+}
+
+/// The pool can't be started on this host.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// The mount point can't be made.
+    #[error("{path} can't be made", path = path.display())]
+    MountPoint {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The spawner did not come up.
+    #[error(transparent)]
+    Spawner(#[from] StartError),
+}
+
+impl Host {
+    /// Starts the spawner and a pool over it.
+    ///
+    /// # Errors
+    /// [`HostError`]; nothing runs then.
+    pub async fn start(self) -> Result<Pool, HostError> {
+        let mount_point = self.state_dir.join("run/root");
+        std::fs::create_dir_all(&mount_point).map_err(|source| HostError::MountPoint {
+            path: mount_point.clone(),
+            source,
+        })?;
+        let files = base_files().into_iter().map(|file| BaseFile {
+            path: file.path.into(),
+            mode: file.mode,
+            contents: String::from_utf8_lossy(file.contents).into_owned(),
+        });
+        let spawner = Spawner::start(SpawnerConfig {
+            entry: SPAWNER_ENTRY.into(),
+            program: None,
+            mount_point,
+            layers: self.state_dir.join("layers/sha256"),
+            files: files.collect(),
+            tree: self.tree,
+            subordinate: sandbox::report::subordinate_ids(),
+        })
+        .await?;
+        Ok(Pool::start(PoolConfig {
+            spawner,
+            runtimes: self.runtimes,
+            logs: self.logs,
+        }))
+    }
+}
+
+/// Runs as the spawner until its parent is gone; the result is the exit code. `arguments` are those behind
+/// [`SPAWNER_ENTRY`]. Must be called before any thread exists.
+pub fn spawner_main(arguments: &[String]) -> i32 {
+    let residents = [Resident {
+        name: stdio::RESIDENT,
+        serve: serve_stdio,
+    }];
+    sandbox::spawner::main(SPAWNER_ENTRY, arguments, &residents)
+}
+
+fn serve_stdio(call: ResidentCall) -> i32 {
+    let ResidentCall { lanes, argv, env, cwd } = call;
+    stdio::serve(stdio::Resident {
+        lanes,
+        argv,
+        env,
+        cwd: cwd.into(),
+    })
+}
