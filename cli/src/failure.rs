@@ -52,12 +52,6 @@ impl Failure {
         }
     }
 
-    /// Says what to do about it.
-    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
-        self
-    }
-
     /// The text for people, several lines, ending in a newline.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("error: {}\n", self.message);

@@ -8,9 +8,11 @@
 //! before a sandbox is made, and nothing is accepted before it can be served. At the end the callers go first, then the
 //! instances, then the sockets, the store last.
 
+use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -81,6 +83,9 @@ pub enum ServeError {
     /// The log directory can't be used.
     #[error("the log directory can't be used")]
     Logs(#[source] io::Error),
+    /// The directory of the admin socket can't be made.
+    #[error("the directory of the admin socket can't be made")]
+    Directory(#[source] io::Error),
     /// Signals can't be received.
     #[error("signals can't be received")]
     Signals(#[source] io::Error),
@@ -103,7 +108,7 @@ impl ServeError {
             Self::NotEnforced(_) => {
                 Some("`fn doctor` says how to mend each; without --strict the server starts all the same.")
             }
-            Self::Bind(_) | Self::Logs(_) | Self::Signals(_) | Self::Pool(_) | Self::Start(_) => None,
+            Self::Bind(_) | Self::Directory(_) | Self::Logs(_) | Self::Signals(_) | Self::Pool(_) | Self::Start(_) => None,
         }
     }
 }
@@ -133,6 +138,12 @@ where
     }
     opened.run(pool, report, drain).await;
     Ok(())
+}
+
+/// The directory of a socket, for its owner alone where it has to be made.
+fn make_parent(socket: &Path) -> io::Result<()> {
+    let parent = socket.parent().unwrap_or(socket);
+    DirBuilder::new().recursive(true).mode(0o700).create(parent)
 }
 
 /// The names of what a report calls missing.
@@ -166,6 +177,7 @@ impl Opened {
         });
         let (store, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
+        make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
         let address = public.address().unwrap_or(config.listen);
         Ok(Self {

@@ -3,7 +3,8 @@
 //! The server's own report counts when a server is running, because it was made with the server's user and cgroup.
 //! Without one, this process looks for itself. The exit code is 1 when something is not enforced at all.
 
-use serde::{Deserialize, Serialize};
+use sandbox::detect::Request;
+use sandbox::report::{Finding, State};
 use serde_json::{Value, json};
 
 use crate::client::{AdminClient, ClientError};
@@ -11,42 +12,11 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::render::{Screen, table};
 
-/// One capability of the host, as the sandbox reports it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Finding {
-    /// Its name, for example `memory limit`.
-    pub(crate) name: String,
-    /// How far it holds.
-    pub(crate) state: State,
-    /// What was found.
-    #[serde(default)]
-    pub(crate) found: String,
-    /// What it is for.
-    pub(crate) meaning: String,
-    /// The exact command or setting that mends it.
-    #[serde(default)]
-    pub(crate) fix: Option<String>,
-}
-
-/// How far a capability holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum State {
-    /// As promised.
-    Ok,
-    /// It works, with less between one function and the next.
-    Weaker,
-    /// It is not enforced.
-    Missing,
-}
-
-impl State {
-    fn word(self) -> &'static str {
-        match self {
-            State::Ok => "ok",
-            State::Weaker => "weaker",
-            State::Missing => "missing",
-        }
+fn word(state: State) -> &'static str {
+    match state {
+        State::Ok => "ok",
+        State::Weaker => "weaker",
+        State::Missing => "missing",
     }
 }
 
@@ -80,9 +50,17 @@ pub(crate) async fn run(client: &AdminClient, screen: Screen) -> Result<Exit, Fa
     Ok(if missing.is_empty() { Exit::Ok } else { Exit::Failed })
 }
 
-/// Looks at this host without a server. `None` when that is not possible.
+/// Looks at this host without a server, as the user who asks. `None` when /proc can't be read.
 fn probe() -> Option<Vec<Finding>> {
-    None
+    let name = format!("fn-doctor-{}", std::process::id());
+    let request = Request {
+        root: None,
+        name: &name,
+        owner: None,
+    };
+    let detection = sandbox::detect::look(&request).ok()?;
+    let report = sandbox::report::host(&detection, sandbox::report::subordinate_ids());
+    Some(report.findings)
 }
 
 /// Reads a report: an object with findings.
@@ -105,7 +83,7 @@ fn text(findings: &[Finding]) -> String {
     let rows = findings.iter().map(|finding| {
         [
             finding.name.clone(),
-            finding.state.word().into(),
+            word(finding.state).into(),
             finding.meaning.clone(),
             finding.found.clone(),
         ]
@@ -116,7 +94,7 @@ fn text(findings: &[Finding]) -> String {
         text.push_str(&format!(
             "\n{} is {}. Fix:\n    {fix}\n",
             finding.name,
-            finding.state.word()
+            word(finding.state)
         ));
     }
     let weak = findings.iter().filter(|finding| finding.state == State::Weaker).count();

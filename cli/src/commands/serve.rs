@@ -177,6 +177,7 @@ impl Explain for ServeError {
             ServeError::Store(error) => error.code(),
             ServeError::Bind(_) => "address_not_free",
             ServeError::Logs(_) => "log_directory",
+            ServeError::Directory(_) => "socket_directory",
             ServeError::Signals(_) | ServeError::Start(_) => "start",
             ServeError::Pool(_) => "no_sandboxes",
             ServeError::NotEnforced(_) => "not_enforced",

@@ -5,7 +5,6 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use functions::runtimes::stdio::{Resident, serve};
 use functions::runtimes::{HostRuntimes, base_files, launch};

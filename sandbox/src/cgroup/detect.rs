@@ -43,6 +43,24 @@ pub fn detect(request: &Request<'_>) -> io::Result<Detection> {
     Ok(prepare(&mounted, request))
 }
 
+/// As [`detect`], and takes everything away again: for a look at the host without a server.
+///
+/// # Errors
+/// As [`detect`].
+pub fn look(request: &Request<'_>) -> io::Result<Detection> {
+    let detection = detect(request)?;
+    for dir in detection.tree.dirs() {
+        if let Some(parent) = dir.parent() {
+            // Back to where we stood; version 1 groups were never entered.
+            let _stood_there = fs::write(parent.join("cgroup.procs"), "0");
+        }
+        let _not_entered = fs::remove_dir(dir.join(SUPERVISOR));
+        // What can't be removed is empty and is found again by its name.
+        let _in_use = fs::remove_dir(dir);
+    }
+    Ok(detection)
+}
+
 /// Makes the subtree in every hierarchy that allows it.
 fn prepare(mounted: &[Mounted], request: &Request<'_>) -> Detection {
     let mut found = Detection::default();
