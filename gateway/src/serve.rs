@@ -108,7 +108,9 @@ impl ServeError {
             Self::NotEnforced(_) => {
                 Some("`fn doctor` says how to mend each; without --strict the server starts all the same.")
             }
-            Self::Bind(_) | Self::Directory(_) | Self::Logs(_) | Self::Signals(_) | Self::Pool(_) | Self::Start(_) => None,
+            Self::Bind(_) | Self::Directory(_) | Self::Logs(_) | Self::Signals(_) | Self::Pool(_) | Self::Start(_) => {
+                None
+            }
         }
     }
 }

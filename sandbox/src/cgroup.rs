@@ -75,7 +75,10 @@ impl CgroupTree {
 
     /// The unified hierarchy, when sandboxes can be born in it.
     pub(crate) fn unified(&self) -> Option<&Hierarchy> {
-        [&self.memory, &self.freezer].into_iter().flatten().find(|hierarchy| hierarchy.version == Version::V2)
+        [&self.memory, &self.freezer]
+            .into_iter()
+            .flatten()
+            .find(|hierarchy| hierarchy.version == Version::V2)
     }
 
     /// Processor time that the sandboxes of `group` have used since the group was made, those that are gone included.

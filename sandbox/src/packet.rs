@@ -23,7 +23,12 @@ const IN_MEMFD: &[u8] = b"memfd";
 /// # Errors
 /// `EMFILE` at the limit of descriptors.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)?)
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        SockFlag::SOCK_CLOEXEC,
+    )?)
 }
 
 /// A value in the form in which it is sent.
@@ -42,7 +47,10 @@ impl Packet {
         }
         let mut file = File::from(memfd_create(c"packet", MFdFlags::MFD_CLOEXEC)?);
         file.write_all(&bytes)?;
-        Ok(Self { bytes: IN_MEMFD.to_vec(), memfd: Some(file.into()) })
+        Ok(Self {
+            bytes: IN_MEMFD.to_vec(),
+            memfd: Some(file.into()),
+        })
     }
 
     /// Sends it with `fds` beside it. The peer's end that is gone answers `EPIPE`, without a signal.
@@ -55,7 +63,13 @@ impl Packet {
         let rights = [ControlMessage::ScmRights(&numbers)];
         let rights = if numbers.is_empty() { &rights[..0] } else { &rights[..] };
         loop {
-            match sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&self.bytes)], rights, MsgFlags::MSG_NOSIGNAL, None) {
+            match sendmsg::<()>(
+                socket.as_raw_fd(),
+                &[IoSlice::new(&self.bytes)],
+                rights,
+                MsgFlags::MSG_NOSIGNAL,
+                None,
+            ) {
                 Err(nix::Error::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
                 Ok(_) => return Ok(()),
@@ -147,6 +161,9 @@ mod tests {
     fn garbage_is_an_error() {
         let (a, b) = pair().unwrap();
         send(a.as_fd(), &"text", &[]).unwrap();
-        assert_eq!(receive::<u32>(b.as_fd()).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(
+            receive::<u32>(b.as_fd()).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
     }
 }

@@ -103,7 +103,11 @@ impl LayerName {
     pub fn new(name: impl Into<String>) -> Result<Self, PlanError> {
         let name = name.into();
         let hex = name.len() == 64 && name.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        if hex { Ok(Self(name)) } else { Err(PlanError::Layer(name)) }
+        if hex {
+            Ok(Self(name))
+        } else {
+            Err(PlanError::Layer(name))
+        }
     }
 
     /// The name.
@@ -193,7 +197,13 @@ impl Plan {
     pub fn check(&self) -> Result<(), PlanError> {
         checked_name("host name", self.hostname.clone())?;
         within("memory", self.limits.memory, 4 << 20, 1 << 44, "4 MiB to 16 TiB")?;
-        within("cpu", self.limits.cpu_millis.into(), 10, 1_024_000, "0.01 to 1024 processors")?;
+        within(
+            "cpu",
+            self.limits.cpu_millis.into(),
+            10,
+            1_024_000,
+            "0.01 to 1024 processors",
+        )?;
         within("pids", self.limits.pids.into(), 1, 4_000_000, "1 to 4000000")?;
         within("tmp", self.tmp_bytes, 1 << 16, 1 << 44, "64 KiB to 16 TiB")?;
         within("lanes", self.lanes.into(), 1, MAX_LANES.into(), "1 to 64")?;
@@ -217,7 +227,11 @@ impl Plan {
                 return Err(PlanError::Text(name.clone()));
             }
         }
-        if bytes > MAX_ARGUMENT_BYTES { Err(PlanError::TooLong(bytes)) } else { Ok(()) }
+        if bytes > MAX_ARGUMENT_BYTES {
+            Err(PlanError::TooLong(bytes))
+        } else {
+            Ok(())
+        }
     }
 
     /// The part that a slot is built from, before anything is known of the code that will run in it.
@@ -272,12 +286,22 @@ pub(crate) struct BindPlan {
 
 fn checked_name(what: &'static str, value: String) -> Result<String, PlanError> {
     let fine = (1..=80).contains(&value.len())
-        && value.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if fine { Ok(value) } else { Err(PlanError::Name { what, value }) }
+        && value
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if fine {
+        Ok(value)
+    } else {
+        Err(PlanError::Name { what, value })
+    }
 }
 
 fn within(what: &'static str, value: u64, least: u64, most: u64, range: &'static str) -> Result<(), PlanError> {
-    if (least..=most).contains(&value) { Ok(()) } else { Err(PlanError::Limit { what, value, range }) }
+    if (least..=most).contains(&value) {
+        Ok(())
+    } else {
+        Err(PlanError::Limit { what, value, range })
+    }
 }
 
 #[cfg(test)]
@@ -289,7 +313,11 @@ mod tests {
             group: GroupName::new("hello").unwrap(),
             tenant: 1,
             hostname: "hello".into(),
-            limits: Limits { memory: 64 << 20, cpu_millis: 1000, pids: 32 },
+            limits: Limits {
+                memory: 64 << 20,
+                cpu_millis: 1000,
+                pids: 32,
+            },
             tmp_bytes: 1 << 20,
             rootfs: Rootfs::ReadOnly,
             layers: vec![LayerName::new("a".repeat(64)).unwrap()],

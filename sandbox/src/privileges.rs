@@ -41,9 +41,15 @@ pub fn choose(wanted: Option<&str>) -> Result<User, PrivilegeError> {
     let find = |name: &str| User::from_name(name).ok().flatten();
     let user = match wanted {
         Some(name) => find(name).ok_or_else(|| PrivilegeError::NoSuchUser(name.to_owned()))?,
-        None => find("fn").or_else(|| find("nobody")).ok_or_else(|| PrivilegeError::NoSuchUser("nobody".into()))?,
+        None => find("fn")
+            .or_else(|| find("nobody"))
+            .ok_or_else(|| PrivilegeError::NoSuchUser("nobody".into()))?,
     };
-    if user.uid.is_root() { Err(PrivilegeError::Root(user.name)) } else { Ok(user) }
+    if user.uid.is_root() {
+        Err(PrivilegeError::Root(user.name))
+    } else {
+        Ok(user)
+    }
 }
 
 /// Makes `dir` (its parent must exist) and gives it to `user`, with mode 0700. A directory that exists is left as it is:
@@ -55,7 +61,9 @@ pub fn give_directory(dir: &Path, user: &User) -> Result<(), PrivilegeError> {
     use std::os::unix::fs::DirBuilderExt;
     let step = |step| move |source| PrivilegeError::Step { step, source };
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => chown(dir, Some(user.uid), Some(user.gid)).map_err(|e| e.into()).map_err(step("giving away the state directory")),
+        Ok(()) => chown(dir, Some(user.uid), Some(user.gid))
+            .map_err(|e| e.into())
+            .map_err(step("giving away the state directory")),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(e).map_err(step("making the state directory")),
     }
@@ -69,7 +77,12 @@ pub fn become_user(user: &User) -> Result<(), PrivilegeError> {
     if !Uid::effective().is_root() {
         return Err(PrivilegeError::NotRoot);
     }
-    let step = |step| move |errno: nix::Error| PrivilegeError::Step { step, source: errno.into() };
+    let step = |step| {
+        move |errno: nix::Error| PrivilegeError::Step {
+            step,
+            source: errno.into(),
+        }
+    };
     setgroups(&[]).map_err(step("setgroups"))?;
     setresgid(user.gid, user.gid, user.gid).map_err(step("setresgid"))?;
     setresuid(user.uid, user.uid, user.uid).map_err(step("setresuid"))?;
@@ -78,8 +91,10 @@ pub fn become_user(user: &User) -> Result<(), PrivilegeError> {
     if crate::sys::credentials::can_become_root() || Uid::effective() != user.uid || Gid::effective() != user.gid {
         return Err(PrivilegeError::Remained("root can be regained"));
     }
-    let sets = rustix::thread::capabilities(None)
-        .map_err(|errno| PrivilegeError::Step { step: "capget", source: errno.into() })?;
+    let sets = rustix::thread::capabilities(None).map_err(|errno| PrivilegeError::Step {
+        step: "capget",
+        source: errno.into(),
+    })?;
     if !(sets.effective.is_empty() && sets.permitted.is_empty() && sets.inheritable.is_empty()) {
         return Err(PrivilegeError::Remained("a capability is left"));
     }
@@ -103,7 +118,10 @@ mod tests {
     #[test]
     fn root_and_strangers_are_refused() {
         assert!(matches!(choose(Some("root")), Err(PrivilegeError::Root(_))));
-        assert!(matches!(choose(Some("no-such-user-here")), Err(PrivilegeError::NoSuchUser(_))));
+        assert!(matches!(
+            choose(Some("no-such-user-here")),
+            Err(PrivilegeError::NoSuchUser(_))
+        ));
         assert!(!choose(Some("nobody")).unwrap().uid.is_root());
     }
 }

@@ -46,13 +46,23 @@ pub struct HostReport {
 impl HostReport {
     /// The names of the limits that are not enforced. `--strict` refuses to serve when there is one.
     pub fn missing(&self) -> Vec<&str> {
-        self.findings.iter().filter(|f| f.state == State::Missing).map(|f| f.name.as_str()).collect()
+        self.findings
+            .iter()
+            .filter(|f| f.state == State::Missing)
+            .map(|f| f.name.as_str())
+            .collect()
     }
 
     /// Adds a row.
     pub fn push(&mut self, name: &str, state: State, found: impl Into<String>, meaning: &str, fix: Option<String>) {
         let fix = fix.filter(|_| state != State::Ok);
-        self.findings.push(Finding { name: name.into(), state, found: found.into(), meaning: meaning.into(), fix });
+        self.findings.push(Finding {
+            name: name.into(),
+            state,
+            found: found.into(),
+            meaning: meaning.into(),
+            fix,
+        });
     }
 }
 
@@ -72,7 +82,13 @@ fn kernel(report: &mut HostReport) {
     let version = parse_release(release);
     let state = if version >= (5, 14) { State::Ok } else { State::Missing };
     let fix = "boot a kernel of 5.14 or later".to_owned();
-    report.push("kernel", state, release, "namespaces, mounts and kills need Linux 5.14", Some(fix));
+    report.push(
+        "kernel",
+        state,
+        release,
+        "namespaces, mounts and kills need Linux 5.14",
+        Some(fix),
+    );
     let state = if version >= (6, 6) { State::Ok } else { State::Weaker };
     let fix = "boot a kernel of 6.6 or later, or don't use rootfs = \"writable\" to replace directories".to_owned();
     let meaning = "user attributes on tmpfs let a writable rootfs replace whole directories";
@@ -91,7 +107,13 @@ fn limits(report: &mut HostReport, detection: &Detection) {
                     [Service] Delegate=cpu cpuset io memory pids into /etc/systemd/system/user@.service.d/delegate.conf";
     for (name, hierarchy, meaning) in rows {
         match hierarchy {
-            Some(h) => report.push(name, State::Ok, format!("{:?} at {}", h.version, h.dir.display()), meaning, None),
+            Some(h) => report.push(
+                name,
+                State::Ok,
+                format!("{:?} at {}", h.version, h.dir.display()),
+                meaning,
+                None,
+            ),
             None => {
                 let found = if detection.refusals.is_empty() {
                     "no hierarchy has this controller".to_owned()
@@ -104,17 +126,36 @@ fn limits(report: &mut HostReport, detection: &Detection) {
     }
     let unified = tree.unified().is_some();
     let state = if unified { State::Ok } else { State::Weaker };
-    let found = if unified { "cgroup.freeze and cgroup.kill" } else { "no unified hierarchy of ours" };
-    report.push("freeze", state, found, "an idle function can be stopped where it stands", Some(delegate.to_owned()));
+    let found = if unified {
+        "cgroup.freeze and cgroup.kill"
+    } else {
+        "no unified hierarchy of ours"
+    };
+    report.push(
+        "freeze",
+        state,
+        found,
+        "an idle function can be stopped where it stands",
+        Some(delegate.to_owned()),
+    );
 }
 
 fn ids(report: &mut HostReport, subordinate: Option<SubordinateIds>) {
     let uid = Uid::current();
-    let user = User::from_uid(uid).ok().flatten().map_or_else(|| uid.to_string(), |user| user.name);
+    let user = User::from_uid(uid)
+        .ok()
+        .flatten()
+        .map_or_else(|| uid.to_string(), |user| user.name);
     let meaning = "functions of different owners have different user ids of the host";
     match subordinate {
         Some(ids) => {
-            report.push("subordinate ids", State::Ok, format!("{} from {}", ids.count, ids.uid), meaning, None);
+            report.push(
+                "subordinate ids",
+                State::Ok,
+                format!("{} from {}", ids.count, ids.uid),
+                meaning,
+                None,
+            );
         }
         None => {
             let fix = format!(
@@ -124,22 +165,48 @@ fn ids(report: &mut HostReport, subordinate: Option<SubordinateIds>) {
             report.push("subordinate ids", State::Weaker, found, meaning, Some(fix));
         }
     }
-    let groups = nix::unistd::getgroups().map_or(0, |groups| groups.iter().filter(|g| **g != nix::unistd::getgid()).count());
-    let state = if groups == 0 || subordinate.is_some() { State::Ok } else { State::Weaker };
+    let groups = nix::unistd::getgroups().map_or(0, |groups| {
+        groups.iter().filter(|g| **g != nix::unistd::getgid()).count()
+    });
+    let state = if groups == 0 || subordinate.is_some() {
+        State::Ok
+    } else {
+        State::Weaker
+    };
     let fix = "give the user subordinate ids: without them its supplementary groups can't be dropped".to_owned();
     let meaning = "functions hold none of the user's supplementary groups";
-    report.push("supplementary groups", state, format!("{groups} beside the own one"), meaning, Some(fix));
+    report.push(
+        "supplementary groups",
+        state,
+        format!("{groups} beside the own one"),
+        meaning,
+        Some(fix),
+    );
 }
 
 fn filters(report: &mut HostReport) {
     let actions = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
-    let state = if actions.contains("errno") { State::Ok } else { State::Missing };
+    let state = if actions.contains("errno") {
+        State::Ok
+    } else {
+        State::Missing
+    };
     let fix = "boot a kernel with CONFIG_SECCOMP_FILTER".to_owned();
-    report.push("seccomp", state, actions.trim(), "only known system calls reach the kernel", Some(fix));
+    report.push(
+        "seccomp",
+        state,
+        actions.trim(),
+        "only known system calls reach the kernel",
+        Some(fix),
+    );
     let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let abi = landlock_abi();
     let state = if abi >= 6 { State::Ok } else { State::Weaker };
-    let found = if abi > 0 { format!("ABI {abi}") } else { format!("not there (lsm: {})", lsm.trim()) };
+    let found = if abi > 0 {
+        format!("ABI {abi}")
+    } else {
+        format!("not there (lsm: {})", lsm.trim())
+    };
     let fix = "boot a kernel of 6.12 or later with landlock among lsm=".to_owned();
     let meaning = "a second wall around files, abstract sockets and signals";
     report.push("landlock", state, found, meaning, Some(fix));
@@ -151,7 +218,9 @@ fn landlock_abi() -> i32 {
 
 /// `6.18.44-x` as `(6, 18)`.
 fn parse_release(release: &str) -> (u32, u32) {
-    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(|part| part.parse().unwrap_or(0));
+    let mut parts = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|part| part.parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
 }
 
@@ -163,11 +232,17 @@ pub fn subordinate_ids() -> Option<SubordinateIds> {
         let text = fs::read_to_string(file).ok()?;
         find_range(&text, name.as_deref(), uid.as_raw())
     };
-    let helpers = ["newuidmap", "newgidmap"]
-        .iter()
-        .all(|helper| ["/usr/bin", "/bin", "/usr/sbin", "/sbin"].iter().any(|dir| Path::new(dir).join(helper).exists()));
+    let helpers = ["newuidmap", "newgidmap"].iter().all(|helper| {
+        ["/usr/bin", "/bin", "/usr/sbin", "/sbin"]
+            .iter()
+            .any(|dir| Path::new(dir).join(helper).exists())
+    });
     let (uids, gids) = (range("/etc/subuid")?, range("/etc/subgid")?);
-    helpers.then_some(SubordinateIds { uid: uids.0, gid: gids.0, count: uids.1.min(gids.1) })
+    helpers.then_some(SubordinateIds {
+        uid: uids.0,
+        gid: gids.0,
+        count: uids.1.min(gids.1),
+    })
 }
 
 /// First and count of the first range of subuid(5) that belongs to the user.
@@ -204,7 +279,10 @@ mod tests {
 
     #[test]
     fn what_is_missing_has_a_fix_and_what_is_there_has_none() {
-        let detection = Detection { refusals: vec!["/x: permission denied".into()], ..Detection::default() };
+        let detection = Detection {
+            refusals: vec!["/x: permission denied".into()],
+            ..Detection::default()
+        };
         let report = host(&detection, None);
         for finding in &report.findings {
             assert_eq!(finding.fix.is_none(), finding.state == State::Ok, "{finding:?}");

@@ -55,8 +55,17 @@ pub struct Obituary {
 
 impl Obituary {
     pub(crate) fn of(account: Account) -> Self {
-        let Account { oom_kills, pids_hits, memory_peak } = account;
-        Self { exit: Exit::Unknown, oom_kills, pids_hits, memory_peak }
+        let Account {
+            oom_kills,
+            pids_hits,
+            memory_peak,
+        } = account;
+        Self {
+            exit: Exit::Unknown,
+            oom_kills,
+            pids_hits,
+            memory_peak,
+        }
     }
 }
 
@@ -102,9 +111,21 @@ pub struct Phases {
 
 impl From<PhaseMicros> for Phases {
     fn from(micros: PhaseMicros) -> Self {
-        let PhaseMicros { leaf, clone, rootfs, confine, exec } = micros;
+        let PhaseMicros {
+            leaf,
+            clone,
+            rootfs,
+            confine,
+            exec,
+        } = micros;
         let [leaf, clone, rootfs, confine, exec] = [leaf, clone, rootfs, confine, exec].map(Duration::from_micros);
-        Self { leaf, clone, rootfs, confine, exec }
+        Self {
+            leaf,
+            clone,
+            rootfs,
+            confine,
+            exec,
+        }
     }
 }
 
@@ -174,16 +195,28 @@ impl Sandbox {
             nonblocking(&log)?;
             let mut pairs = (Vec::new(), Vec::new());
             for _ in 0..lanes {
-                let (ours, inside) =
-                    socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
+                let (ours, inside) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
                 nonblocking(&ours)?;
                 pairs.0.push(ours);
                 pairs.1.push(inside);
             }
-            Ok((control, log, pairs.0, Ends { control: theirs, log: log_inside, lanes: pairs.1 }))
+            Ok((
+                control,
+                log,
+                pairs.0,
+                Ends {
+                    control: theirs,
+                    log: log_inside,
+                    lanes: pairs.1,
+                },
+            ))
         };
         let (control, log, lanes, ends) = channels().map_err(|e| LaunchError::Descriptors(Arc::new(e)))?;
-        let state = SlotState { control: Arc::new(control), end: watch::channel(None).0, refusal: Mutex::default() };
+        let state = SlotState {
+            control: Arc::new(control),
+            end: watch::channel(None).0,
+            refusal: Mutex::default(),
+        };
         let sandbox = Self {
             id,
             leaf,
@@ -215,7 +248,9 @@ impl Sandbox {
     pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
         let control = readiness::watch(Arc::clone(&self.state.control), Interest::READABLE)
             .map_err(|e| LaunchError::Descriptors(Arc::new(e)))?;
-        let message = control.async_io(Interest::READABLE, |fd| packet::receive::<FromSlot>(fd.as_fd())).await;
+        let message = control
+            .async_io(Interest::READABLE, |fd| packet::receive::<FromSlot>(fd.as_fd()))
+            .await;
         drop(control);
         match message {
             Ok(Some((FromSlot::Bound(phases), _))) => {
@@ -230,7 +265,13 @@ impl Sandbox {
         let refusal = self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
         match refusal {
             // A worker that is out of memory is cut off in whatever it was doing.
-            Some((StageError { stage: Stage::Worker, .. }, _)) | None => Err(LaunchError::Killed(obituary)),
+            Some((
+                StageError {
+                    stage: Stage::Worker, ..
+                },
+                _,
+            ))
+            | None => Err(LaunchError::Killed(obituary)),
             Some((failure, detail)) => Err(LaunchError::Stage { failure, detail }),
         }
     }

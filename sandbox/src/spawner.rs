@@ -54,7 +54,9 @@ pub fn main(entry: &str, arguments: &[String], residents: &[Resident]) -> i32 {
         report(panic);
         std::process::exit(70)
     }));
-    let Ok(control) = crate::sys::descriptors::inherited(protocol::CONTROL) else { return 2 };
+    let Ok(control) = crate::sys::descriptors::inherited(protocol::CONTROL) else {
+        return 2;
+    };
     let outcome = process::read_config().and_then(|config| match arguments.first().map(String::as_str) {
         Some(OUTER) => outer::run(&config, &control, entry),
         _ => serve::run(config, control.as_fd(), residents),
@@ -161,10 +163,22 @@ impl Spawner {
         let name = format!("s{:x}-{id}", self.shared.run);
         let leaf = Leaf::named(&self.shared.tree, &plan.group, &name);
         let (mut sandbox, ends) = Sandbox::new(id, leaf, plan.lanes, Arc::clone(&connection))?;
-        self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).insert(id, sandbox.state());
-        let build = ToSpawner::Build { id, leaf: name, plan: plan.slot() };
+        self.shared
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, sandbox.state());
+        let build = ToSpawner::Build {
+            id,
+            leaf: name,
+            plan: plan.slot(),
+        };
         if connection.send(&build, &[ends.control.as_fd()]).await.is_err() {
-            self.shared.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+            self.shared
+                .slots
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&id);
             return Err(LaunchError::SpawnerGone);
         }
         sandbox.bind(plan, ends)?;
@@ -189,7 +203,10 @@ impl Spawner {
 
     async fn connection(&self) -> Option<Arc<Connection>> {
         let mut current = self.shared.current.clone();
-        let found = tokio::time::timeout(PATIENCE, current.wait_for(Option::is_some)).await.ok()?.ok()?;
+        let found = tokio::time::timeout(PATIENCE, current.wait_for(Option::is_some))
+            .await
+            .ok()?
+            .ok()?;
         found.clone()
     }
 }
@@ -210,19 +227,22 @@ async fn clear(tree: &CgroupTree) {
 }
 
 /// Passes on what the spawner says, and starts a new one whenever it ends, until the last handle is dropped.
-async fn supervise(
-    shared: std::sync::Weak<Shared>,
-    parent: Parent,
-    publish: watch::Sender<Option<Arc<Connection>>>,
-) {
+async fn supervise(shared: std::sync::Weak<Shared>, parent: Parent, publish: watch::Sender<Option<Arc<Connection>>>) {
     loop {
-        let Some(connection) = publish.borrow().clone() else { return };
+        let Some(connection) = publish.borrow().clone() else {
+            return;
+        };
         listen(&shared, &connection).await;
         publish.send_replace(None);
         parent.bury(connection).await;
         let Some(shared) = shared.upgrade() else { return };
         tracing::error!("the spawner ended; every sandbox went with it, a new one is started");
-        let orphaned: Vec<_> = shared.slots.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        let orphaned: Vec<_> = shared
+            .slots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .drain()
+            .collect();
         for (_, slot) in orphaned {
             slot.end(Obituary::default());
         }

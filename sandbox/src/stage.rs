@@ -78,18 +78,27 @@ pub(crate) trait At<T> {
 
 impl<T> At<T> for Result<T, Errno> {
     fn at(self, stage: Stage) -> Result<T, StageError> {
-        self.map_err(|errno| StageError { stage, errno: errno as i32 })
+        self.map_err(|errno| StageError {
+            stage,
+            errno: errno as i32,
+        })
     }
 }
 
 impl<T> At<T> for Result<T, rustix::io::Errno> {
     fn at(self, stage: Stage) -> Result<T, StageError> {
-        self.map_err(|errno| StageError { stage, errno: errno.raw_os_error() })
+        self.map_err(|errno| StageError {
+            stage,
+            errno: errno.raw_os_error(),
+        })
     }
 }
 
 impl<T> At<T> for io::Result<T> {
     fn at(self, stage: Stage) -> Result<T, StageError> {
-        self.map_err(|source| StageError { stage, errno: source.raw_os_error().unwrap_or(libc::EIO) })
+        self.map_err(|source| StageError {
+            stage,
+            errno: source.raw_os_error().unwrap_or(libc::EIO),
+        })
     }
 }

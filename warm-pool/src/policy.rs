@@ -164,12 +164,14 @@ fn patience(scale: &Scale, tally: &Tally, need: &Need) -> Option<Duration> {
     (!left.is_zero()).then_some(left)
 }
 
-/// How many calls may wait: the configured queue, and one for each lane that could still be added.
+/// How many calls may wait: the configured queue, and one for each lane that could still be added. While no instance
+/// serves yet, the queue is twice as long: a burst that meets a cold function waits for a start, not for work to be done.
 ///
-/// Without the second part a function with `queue = 0` could never be started.
+/// Without the lanes a function with `queue = 0` could never be started.
 pub(crate) fn queue_bound(scale: &Scale, tally: &Tally) -> usize {
     let addable = (tally.room(scale) + tally.starting) as usize * usize::from(scale.concurrency);
-    scale.queue as usize + addable
+    let queue = scale.queue as usize;
+    addable + if tally.usable == 0 { 2 * queue } else { queue }
 }
 
 /// The pause before the next start after `failures` failed starts in a row; `None` while the budget lasts.
@@ -309,7 +311,7 @@ mod tests {
         };
         assert_eq!(starts(&scale(), &full, &need(50)).now, 0);
         assert_eq!(queue_bound(&scale(), &full), 100);
-        assert_eq!(queue_bound(&scale(), &Tally::default()), 116);
+        assert_eq!(queue_bound(&scale(), &Tally::default()), 216);
     }
 
     #[test]

@@ -9,7 +9,10 @@ pub(crate) fn run(words: &[OsString]) {
     if let [_, entry, arguments @ ..] = words
         && entry == warm_pool::SPAWNER_ENTRY
     {
-        let arguments: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let arguments: Vec<String> = arguments
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
         std::process::exit(warm_pool::spawner_main(&arguments));
     }
 }

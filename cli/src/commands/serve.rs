@@ -92,7 +92,8 @@ fn subtree_name(state_dir: &Path) -> String {
 
 /// Where systemd keeps this process in a group that is not ours to split, starts over in one that is.
 fn enter_scope(places: &Places) {
-    let files = ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
+    let files =
+        ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
     let mounted = cgroup::mounts::parse(&files[0], &files[1]);
     let variable = |name: &str| ProcessEnv.var(name)?.into_string().ok();
     if places.cgroup_root.is_none() && cgroup::scope::would_help(&mounted, variable) {
@@ -161,7 +162,10 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result
             logs: Arc::new(opened.logs().clone()),
         };
         let pool = host.start().await?;
-        Ok((pool, serde_json::to_value(report).expect("a report has no map with odd keys")))
+        Ok((
+            pool,
+            serde_json::to_value(report).expect("a report has no map with odd keys"),
+        ))
     };
     gateway::serve(config, start).await?;
     Ok(Exit::Ok)

@@ -143,7 +143,7 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Whole,
         default: Some("100"),
         bounds: bounds("0", "100000", "Whoever waits holds memory of the server."),
-        doc: "Most invocations that wait for an instance. The next one is answered 429.",
+        doc: "Most invocations that wait for an instance; twice as many while none serves yet. The next one is answered 429.",
     },
     Key {
         name: "max_body",

@@ -267,10 +267,7 @@ impl Puppet {
 
     /// The process ends.
     fn end(&self, exit: Exit, oom_kills: u64) -> Result<(), Over> {
-        *self.ending.lock().unwrap() = Ending {
-            exit,
-            oom_kills,
-        };
+        *self.ending.lock().unwrap() = Ending { exit, oom_kills };
         Err(Over)
     }
 

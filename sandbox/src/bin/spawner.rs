@@ -24,5 +24,12 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     let entry = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
-    std::process::exit(sandbox::spawner::main(&entry, &rest, &[Resident { name: "echo", serve: echo }]));
+    std::process::exit(sandbox::spawner::main(
+        &entry,
+        &rest,
+        &[Resident {
+            name: "echo",
+            serve: echo,
+        }],
+    ));
 }

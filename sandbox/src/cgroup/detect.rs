@@ -39,7 +39,10 @@ pub struct Request<'a> {
 /// # Errors
 /// When `/proc/self/mountinfo` or `/proc/self/cgroup` can't be read. All else becomes a refusal.
 pub fn detect(request: &Request<'_>) -> io::Result<Detection> {
-    let mounted = parse(&fs::read_to_string("/proc/self/mountinfo")?, &fs::read_to_string("/proc/self/cgroup")?);
+    let mounted = parse(
+        &fs::read_to_string("/proc/self/mountinfo")?,
+        &fs::read_to_string("/proc/self/cgroup")?,
+    );
     Ok(prepare(&mounted, request))
 }
 
@@ -65,12 +68,17 @@ pub fn look(request: &Request<'_>) -> io::Result<Detection> {
 fn prepare(mounted: &[Mounted], request: &Request<'_>) -> Detection {
     let mut found = Detection::default();
     if mounted.is_empty() {
-        found.refusals.push("no cgroup hierarchy is mounted in which this process stands".into());
+        found
+            .refusals
+            .push("no cgroup hierarchy is mounted in which this process stands".into());
     }
     let below = request.root.and_then(|root| {
         let below = mounted.iter().find_map(|m| root.strip_prefix(&m.point).ok());
         if below.is_none() {
-            found.refusals.push(format!("--cgroup-root {} lies below no mounted cgroup hierarchy", root.display()));
+            found.refusals.push(format!(
+                "--cgroup-root {} lies below no mounted cgroup hierarchy",
+                root.display()
+            ));
         }
         below
     });
@@ -86,7 +94,10 @@ fn prepare(mounted: &[Mounted], request: &Request<'_>) -> Detection {
 
 fn legacy(hierarchy: &Mounted, base: &Path, request: &Request<'_>, found: &mut Detection) {
     let has = |name: &str| hierarchy.controllers.iter().any(|c| c == name);
-    if !["memory", "cpu", "cpuacct", "pids", "freezer"].iter().any(|name| has(name)) {
+    if !["memory", "cpu", "cpuacct", "pids", "freezer"]
+        .iter()
+        .any(|name| has(name))
+    {
         return;
     }
     let dir = base.join(request.name);
@@ -94,7 +105,10 @@ fn legacy(hierarchy: &Mounted, base: &Path, request: &Request<'_>, found: &mut D
         found.refusals.push(format!("{}: {source}", dir.display()));
         return;
     }
-    let usable = Hierarchy { dir, version: Version::V1 };
+    let usable = Hierarchy {
+        dir,
+        version: Version::V1,
+    };
     let tree = &mut found.tree;
     for (name, slot) in [
         ("memory", &mut tree.memory),
@@ -121,9 +135,16 @@ fn unified(base: &Path, request: &Request<'_>, found: &mut Detection) {
         found.refusals.push(format!("{}: {source}", dir.display()));
         return;
     }
-    let usable = Hierarchy { dir: dir.clone(), version: Version::V2 };
+    let usable = Hierarchy {
+        dir: dir.clone(),
+        version: Version::V2,
+    };
     let tree = &mut found.tree;
-    for (name, slot) in [("memory", &mut tree.memory), ("cpu", &mut tree.cpu), ("pids", &mut tree.pids)] {
+    for (name, slot) in [
+        ("memory", &mut tree.memory),
+        ("cpu", &mut tree.cpu),
+        ("pids", &mut tree.pids),
+    ] {
         // One at a time: a write of several is refused whole when one of them is.
         let enabled = enable(base, name).and_then(|()| enable(&dir, name));
         match enabled {
@@ -195,7 +216,11 @@ mod tests {
     }
 
     fn request(root: Option<&Path>) -> Request<'_> {
-        Request { root, name: "fn-test", owner: None }
+        Request {
+            root,
+            name: "fn-test",
+            owner: None,
+        }
     }
 
     #[test]
@@ -217,13 +242,21 @@ mod tests {
         mounted.own = dir.path().join("absent/deeper");
         let found = prepare(&[mounted], &request(None));
         assert_eq!(found.tree.missing(), ["memory", "cpu", "pids"]);
-        assert!(found.refusals[0].contains("absent/deeper/fn-test"), "{:?}", found.refusals);
+        assert!(
+            found.refusals[0].contains("absent/deeper/fn-test"),
+            "{:?}",
+            found.refusals
+        );
     }
 
     #[test]
     fn a_root_below_no_mount_is_named() {
         let found = prepare(&[], &request(Some(Path::new("/nowhere"))));
-        assert!(found.refusals.iter().any(|r| r.contains("/nowhere")), "{:?}", found.refusals);
+        assert!(
+            found.refusals.iter().any(|r| r.contains("/nowhere")),
+            "{:?}",
+            found.refusals
+        );
     }
 
     #[test]

@@ -37,7 +37,10 @@ impl Leaf {
     /// The paths of the leaf `name` in `group`; whether it exists is another matter.
     pub(crate) fn named(tree: &CgroupTree, group: &GroupName, name: &str) -> Self {
         let inside = |hierarchy: &Option<Hierarchy>| {
-            hierarchy.as_ref().map(|h| Hierarchy { dir: h.dir.join(group.as_str()).join(name), version: h.version })
+            hierarchy.as_ref().map(|h| Hierarchy {
+                dir: h.dir.join(group.as_str()).join(name),
+                version: h.version,
+            })
         };
         Self {
             memory: inside(&tree.memory),
@@ -110,9 +113,15 @@ impl Leaf {
     }
 
     fn entrance(&self, tree: &CgroupTree, group: &GroupName) -> Result<Entrance, LeafError> {
-        let mut entrance = Entrance { unified: None, tasks: Vec::with_capacity(4) };
+        let mut entrance = Entrance {
+            unified: None,
+            tasks: Vec::with_capacity(4),
+        };
         let mut legacy: Vec<PathBuf> = Vec::with_capacity(4);
-        for hierarchy in [&self.memory, &self.cpu, &self.pids, &self.freezer].into_iter().flatten() {
+        for hierarchy in [&self.memory, &self.cpu, &self.pids, &self.freezer]
+            .into_iter()
+            .flatten()
+        {
             match hierarchy.version {
                 Version::V2 if entrance.unified.is_none() => {
                     let dir = File::open(&hierarchy.dir).map_err(|source| failed(&hierarchy.dir, source))?;
@@ -124,7 +133,11 @@ impl Leaf {
             }
         }
         // The account of processor time is kept by group alone: it needs no leaf.
-        if let Some(account) = tree.cpu_account.as_ref().filter(|account| account.version == Version::V1) {
+        if let Some(account) = tree
+            .cpu_account
+            .as_ref()
+            .filter(|account| account.version == Version::V1)
+        {
             let dir = account.dir.join(group.as_str());
             if !legacy.iter().any(|leaf| leaf.starts_with(&dir)) {
                 make_dir(&dir)?;
@@ -133,7 +146,10 @@ impl Leaf {
         }
         for dir in legacy {
             let path = dir.join("tasks");
-            let tasks = OpenOptions::new().write(true).open(&path).map_err(|source| failed(&path, source))?;
+            let tasks = OpenOptions::new()
+                .write(true)
+                .open(&path)
+                .map_err(|source| failed(&path, source))?;
             entrance.tasks.push(tasks);
         }
         Ok(entrance)
@@ -145,22 +161,42 @@ impl Leaf {
     /// # Errors
     /// When the event can't be asked for.
     pub(crate) fn out_of_memory_event(&self) -> Result<Option<OwnedFd>, LeafError> {
-        let Some(Hierarchy { dir, version: Version::V1 }) = &self.memory else { return Ok(None) };
+        let Some(Hierarchy {
+            dir,
+            version: Version::V1,
+        }) = &self.memory
+        else {
+            return Ok(None);
+        };
         let path = dir.join("memory.oom_control");
         let control = File::open(&path).map_err(|source| failed(&path, source))?;
         let event = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)
             .map_err(|errno| failed(&path, errno.into()))?;
-        write(dir, "cgroup.event_control", format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd()))?;
+        write(
+            dir,
+            "cgroup.event_control",
+            format!("{} {}", event.as_fd().as_raw_fd(), control.as_raw_fd()),
+        )?;
         Ok(Some(event.into()))
     }
 
     /// Memory in use and processes, at this moment.
     pub(crate) fn usage(&self) -> Usage {
         let memory = self.memory.as_ref().and_then(|h| {
-            read(&h.dir, if h.version == Version::V2 { "memory.current" } else { "memory.usage_in_bytes" })
+            read(
+                &h.dir,
+                if h.version == Version::V2 {
+                    "memory.current"
+                } else {
+                    "memory.usage_in_bytes"
+                },
+            )
         });
         let pids = self.pids.as_ref().and_then(|h| read(&h.dir, "pids.current"));
-        Usage { memory_bytes: memory, pids }
+        Usage {
+            memory_bytes: memory,
+            pids,
+        }
     }
 
     /// What is to be known once all of it has ended.
@@ -168,11 +204,14 @@ impl Leaf {
         let memory = self.memory.as_ref();
         let v2 = memory.is_some_and(|h| h.version == Version::V2);
         let of = |file: &str| memory.and_then(|h| read(&h.dir, file)).unwrap_or(0);
-        let counted = |h: Option<&Hierarchy>, file: &str, key: &str| {
-            h.and_then(|h| keyed(&h.dir.join(file), key)).unwrap_or(0)
-        };
+        let counted =
+            |h: Option<&Hierarchy>, file: &str, key: &str| h.and_then(|h| keyed(&h.dir.join(file), key)).unwrap_or(0);
         Account {
-            oom_kills: counted(memory, if v2 { "memory.events" } else { "memory.oom_control" }, "oom_kill"),
+            oom_kills: counted(
+                memory,
+                if v2 { "memory.events" } else { "memory.oom_control" },
+                "oom_kill",
+            ),
             pids_hits: counted(self.pids.as_ref(), "pids.events", "max"),
             memory_peak: of(if v2 { "memory.peak" } else { "memory.max_usage_in_bytes" }),
         }
@@ -183,7 +222,9 @@ impl Leaf {
     /// # Errors
     /// When the write fails.
     pub(crate) fn freeze(&self, state: Frozen) -> Result<bool, LeafError> {
-        let Some(Hierarchy { dir, .. }) = &self.freezer else { return Ok(false) };
+        let Some(Hierarchy { dir, .. }) = &self.freezer else {
+            return Ok(false);
+        };
         write(dir, "cgroup.freeze", if state == Frozen::Yes { 1u64 } else { 0 })?;
         Ok(true)
     }
@@ -250,7 +291,10 @@ pub(crate) struct LeafError {
 }
 
 fn failed(path: &Path, source: io::Error) -> LeafError {
-    LeafError { path: path.display().to_string(), source }
+    LeafError {
+        path: path.display().to_string(),
+        source,
+    }
 }
 
 /// Processor time of the group at `dir`.
@@ -279,7 +323,10 @@ fn make_with_parent(dir: &Path) -> Result<(), LeafError> {
     make_dir(group)?;
     // In version 2 a group passes on only the controllers that it was told to.
     let passed_on = fs::read_to_string(group.join("cgroup.controllers")).unwrap_or_default();
-    for controller in passed_on.split_whitespace().filter(|c| ["memory", "cpu", "pids"].contains(c)) {
+    for controller in passed_on
+        .split_whitespace()
+        .filter(|c| ["memory", "cpu", "pids"].contains(c))
+    {
         write(group, "cgroup.subtree_control", format!("+{controller}"))?;
     }
     make_dir(dir)
@@ -310,7 +357,14 @@ fn read(dir: &Path, file: &str) -> Option<u64> {
 /// The number behind `key` in a file of `key value` lines.
 fn keyed(path: &Path, key: &str) -> Option<u64> {
     let text = fs::read_to_string(path).ok()?;
-    text.lines().find_map(|line| line.split_once(' ').filter(|(name, _)| *name == key)?.1.trim().parse().ok())
+    text.lines().find_map(|line| {
+        line.split_once(' ')
+            .filter(|(name, _)| *name == key)?
+            .1
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 #[cfg(test)]
@@ -331,10 +385,20 @@ mod tests {
     #[test]
     fn a_leaf_without_any_hierarchy_limits_and_counts_nothing() {
         let group = GroupName::new("g").unwrap();
-        let limits = Limits { memory: 4 << 20, cpu_millis: 1000, pids: 1 };
+        let limits = Limits {
+            memory: 4 << 20,
+            cpu_millis: 1000,
+            pids: 1,
+        };
         let (leaf, entrance) = Leaf::create(&CgroupTree::default(), &group, "l", &limits, 1).unwrap();
         assert!(entrance.unified.is_none() && entrance.tasks.is_empty());
-        assert_eq!(leaf.usage(), Usage { memory_bytes: None, pids: None });
+        assert_eq!(
+            leaf.usage(),
+            Usage {
+                memory_bytes: None,
+                pids: None
+            }
+        );
         assert_eq!(leaf.account(), Account::default());
         assert!(!leaf.freeze(Frozen::Yes).unwrap());
         assert!(leaf.remove());
@@ -343,9 +407,19 @@ mod tests {
     #[test]
     fn a_failing_limit_names_its_file_and_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let memory = Some(Hierarchy { dir: dir.path().into(), version: Version::V1 });
-        let tree = CgroupTree { memory, ..CgroupTree::default() };
-        let limits = Limits { memory: 4 << 20, cpu_millis: 1000, pids: 1 };
+        let memory = Some(Hierarchy {
+            dir: dir.path().into(),
+            version: Version::V1,
+        });
+        let tree = CgroupTree {
+            memory,
+            ..CgroupTree::default()
+        };
+        let limits = Limits {
+            memory: 4 << 20,
+            cpu_millis: 1000,
+            pids: 1,
+        };
         let refused = Leaf::create(&tree, &GroupName::new("g").unwrap(), "l", &limits, 1);
         let error = refused.err().unwrap().to_string();
         assert!(error.contains("g/l/memory.limit_in_bytes"), "{error}");

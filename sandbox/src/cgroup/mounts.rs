@@ -45,7 +45,12 @@ fn mounted(line: &str, cgroup: &str) -> Option<Mounted> {
         ours.then_some(path)
     })?;
     let inside = Path::new(path).strip_prefix(&root).ok()?;
-    Some(Mounted { own: Path::new(&point).join(inside), point: point.into(), version, controllers })
+    Some(Mounted {
+        own: Path::new(&point).join(inside),
+        point: point.into(),
+        version,
+        controllers,
+    })
 }
 
 /// Undoes the octal escapes of mountinfo.
@@ -54,7 +59,9 @@ fn unescape(field: &str) -> String {
     let mut rest = field.as_bytes();
     while let [first, tail @ ..] = rest {
         let octal = match (first, tail) {
-            (b'\\', [a, b, c, ..]) => std::str::from_utf8(&[*a, *b, *c]).ok().and_then(|t| u8::from_str_radix(t, 8).ok()),
+            (b'\\', [a, b, c, ..]) => std::str::from_utf8(&[*a, *b, *c])
+                .ok()
+                .and_then(|t| u8::from_str_radix(t, 8).ok()),
             _ => None,
         };
         bytes.push(octal.unwrap_or(*first));
@@ -84,13 +91,19 @@ mod tests {
         assert_eq!(found[0].own, Path::new("/sys/fs/cgroup/cpu,cpuacct"));
         assert!(found[0].controllers.iter().any(|c| c == "cpuacct"));
         assert_eq!(found[1].own, Path::new("/sys/fs/cgroup/memory/a/b"));
-        assert_eq!((found[3].version, found[3].own.as_path()), (Version::V2, Path::new("/sys/fs/cgroup/unified/user.slice")));
+        assert_eq!(
+            (found[3].version, found[3].own.as_path()),
+            (Version::V2, Path::new("/sys/fs/cgroup/unified/user.slice"))
+        );
     }
 
     #[test]
     fn a_container_sees_its_own_part_as_the_root() {
         let mountinfo = "31 30 0:27 /docker/x /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory";
-        assert_eq!(parse(mountinfo, "4:memory:/docker/x/y")[0].own, Path::new("/sys/fs/cgroup/memory/y"));
+        assert_eq!(
+            parse(mountinfo, "4:memory:/docker/x/y")[0].own,
+            Path::new("/sys/fs/cgroup/memory/y")
+        );
         assert!(parse(mountinfo, "4:memory:/elsewhere").is_empty());
     }
 

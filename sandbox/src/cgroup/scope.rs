@@ -41,7 +41,12 @@ mod tests {
     use super::*;
 
     fn at(own: &Path) -> Mounted {
-        Mounted { point: "/".into(), version: Version::V2, controllers: Vec::new(), own: own.into() }
+        Mounted {
+            point: "/".into(),
+            version: Version::V2,
+            controllers: Vec::new(),
+            own: own.into(),
+        }
     }
 
     #[test]
@@ -50,10 +55,18 @@ mod tests {
         std::fs::create_dir(runtime.path().join("systemd")).unwrap();
         let dir = runtime.path().to_str().unwrap().to_owned();
         let variable = |name: &str| (name == "XDG_RUNTIME_DIR").then(|| dir.clone());
-        assert!(!would_help(&[at(Path::new("/nowhere"))], variable), "no manager's socket");
+        assert!(
+            !would_help(&[at(Path::new("/nowhere"))], variable),
+            "no manager's socket"
+        );
         std::fs::write(runtime.path().join("systemd/private"), "").unwrap();
-        assert!(!would_help(&[at(Path::new("/nowhere"))], |name| (name == MARK).then(|| "1".into()).or(variable(name))));
+        assert!(!would_help(&[at(Path::new("/nowhere"))], |name| (name == MARK)
+            .then(|| "1".into())
+            .or(variable(name))));
         assert!(!would_help(&[at(Path::new("/nowhere")), at(Path::new("/"))], variable));
-        assert_eq!(would_help(&[at(Path::new("/nowhere"))], variable), Path::new(SYSTEMD_RUN).exists());
+        assert_eq!(
+            would_help(&[at(Path::new("/nowhere"))], variable),
+            Path::new(SYSTEMD_RUN).exists()
+        );
     }
 }

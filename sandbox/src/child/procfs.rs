@@ -11,8 +11,17 @@ use crate::sys::mounts::{Attributes, Reach, add_attributes};
 /// Host-wide settings and controls: readable, never writable.
 const READ_ONLY: &[&str] = &["sys", "irq", "bus", "fs", "sysrq-trigger"];
 /// Files that tell of the host's kernel or of other users: covered by /dev/null.
-const COVERED_FILES: &[&str] =
-    &["kcore", "keys", "key-users", "timer_list", "sched_debug", "latency_stats", "kallsyms", "kpagecount", "kpageflags"];
+const COVERED_FILES: &[&str] = &[
+    "kcore",
+    "keys",
+    "key-users",
+    "timer_list",
+    "sched_debug",
+    "latency_stats",
+    "kallsyms",
+    "kpagecount",
+    "kpageflags",
+];
 /// The same for directories: covered by an empty one.
 const COVERED_DIRS: &[&str] = &["acpi", "scsi", "driver"];
 /// An empty read-only directory of the base root.
@@ -26,7 +35,10 @@ pub(crate) fn mount_fresh(at: &Path) -> Result<(), StageError> {
 
 /// Restricts the procfs at `at`. A file that this kernel lacks is passed over.
 pub(crate) fn restrict(at: &Path) -> Result<(), StageError> {
-    let locked = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEV).and(Attributes::NO_EXEC);
+    let locked = Attributes::READ_ONLY
+        .and(Attributes::NO_SUID)
+        .and(Attributes::NO_DEV)
+        .and(Attributes::NO_EXEC);
     for name in READ_ONLY {
         let path = at.join(name);
         if bind(&path, &path)? {

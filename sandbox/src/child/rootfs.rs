@@ -51,7 +51,14 @@ pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageErro
             Rootfs::ReadOnly => flags |= MsFlags::MS_RDONLY,
             Rootfs::Writable => options.extend([",upperdir=", UPPER, "/function,workdir=", UPPER, "/function.work"]),
         }
-        mount(Some("overlay"), FUNCTION, Some("overlay"), flags, Some(options.as_str())).at(Stage::Layers)?;
+        mount(
+            Some("overlay"),
+            FUNCTION,
+            Some("overlay"),
+            flags,
+            Some(options.as_str()),
+        )
+        .at(Stage::Layers)?;
     }
     // Other functions' code must not be reachable, whatever the modes of its files.
     umount2(LAYERS, MntFlags::MNT_DETACH).at(Stage::Layers)?;
@@ -71,15 +78,22 @@ fn stack(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
     use nix::sys::stat::Mode;
     capped(UPPER, plan.tmp_bytes)?;
     let owner = (Some(Uid::from_raw(worker)), Some(Gid::from_raw(worker)));
-    for name in ["root", "root.work", "usr", "usr.work", "function", "function.work", "tmp"] {
+    for name in [
+        "root",
+        "root.work",
+        "usr",
+        "usr.work",
+        "function",
+        "function.work",
+        "tmp",
+    ] {
         let dir = Path::new(UPPER).join(name);
         mkdir(&dir, Mode::from_bits_truncate(0o755)).at(Stage::Upper)?;
         // The top of a merged tree takes the upper directory's owner: new files can be made there.
         chown(&dir, owner.0, owner.1).at(Stage::Upper)?;
     }
     let overlay = |lower: &str, name: &str, at: &Path| {
-        let options =
-            format!("userxattr,lowerdir={lower},upperdir={UPPER}/{name},workdir={UPPER}/{name}.work");
+        let options = format!("userxattr,lowerdir={lower},upperdir={UPPER}/{name},workdir={UPPER}/{name}.work");
         mount(Some("overlay"), at, Some("overlay"), NO_DEVICES, Some(options.as_str())).at(Stage::Upper)
     };
     let root = Path::new(NEW_ROOT);
@@ -87,14 +101,27 @@ fn stack(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
     overlay("/usr", "usr", &root.join("usr"))?;
     for path in ["/dev", "/etc/ssl", LAYERS, UPPER] {
         let to = root.join(path.trim_start_matches('/'));
-        match mount(Some(path), &to, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>) {
+        match mount(
+            Some(path),
+            &to,
+            None::<&str>,
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+            None::<&str>,
+        ) {
             Err(nix::Error::ENOENT) => {}
             other => other.at(Stage::Upper)?,
         }
     }
     let tmp = Path::new(UPPER).join("tmp");
     std::fs::set_permissions(&tmp, std::os::unix::fs::PermissionsExt::from_mode(0o1777)).at(Stage::Upper)?;
-    mount(Some(&tmp), &root.join("tmp"), None::<&str>, MsFlags::MS_BIND, None::<&str>).at(Stage::Upper)?;
+    mount(
+        Some(&tmp),
+        &root.join("tmp"),
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .at(Stage::Upper)?;
     procfs::mount_fresh(&root.join("proc"))?;
     enter(root)?;
     procfs::restrict(Path::new("/proc"))?;
@@ -106,7 +133,14 @@ pub(crate) fn enter(root: &Path) -> Result<(), StageError> {
     nix::unistd::chdir(root).at(Stage::BaseRoot)?;
     // The old root is stacked under the new one, and is then what "." leads to (pivot_root(2)).
     pivot_root(".", ".").at(Stage::BaseRoot)?;
-    mount(None::<&str>, ".", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).at(Stage::BaseRoot)?;
+    mount(
+        None::<&str>,
+        ".",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .at(Stage::BaseRoot)?;
     loop {
         match umount2(".", MntFlags::MNT_DETACH) {
             Ok(()) => {}

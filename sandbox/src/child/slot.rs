@@ -75,8 +75,11 @@ pub(crate) struct Start<'a> {
 pub(crate) fn run(start: Start<'_>) -> ! {
     // Its descriptors are closed by number below; nothing may close those numbers again.
     let start = ManuallyDrop::new(start);
-    let mut phases =
-        PhaseMicros { leaf: start.leaf, clone: micros(start.cloning.elapsed()), ..PhaseMicros::default() };
+    let mut phases = PhaseMicros {
+        leaf: start.leaf,
+        clone: micros(start.cloning.elapsed()),
+        ..PhaseMicros::default()
+    };
     let control = match own_descriptors(&start) {
         Ok(control) => control,
         Err(failure) => {
@@ -106,7 +109,11 @@ fn own_descriptors(start: &Start<'_>) -> Result<BorrowedFd<'static>, StageError>
     for mut file in &start.tasks {
         file.write_all(b"0").at(Stage::EnterLeaf)?;
     }
-    let null = File::options().read(true).write(true).open("/dev/null").at(Stage::Descriptors)?;
+    let null = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/null")
+        .at(Stage::Descriptors)?;
     let number = null.as_raw_fd();
     descriptors::place(&[number, number, number, start.control.as_raw_fd()], 0).at(Stage::Descriptors)?;
     drop(null);
@@ -142,7 +149,9 @@ fn serve(
     };
     drop(theirs);
 
-    let Some((bind, fds)) = packet::receive::<BindPlan>(control).at(Stage::Message)? else { return Ok(None) };
+    let Some((bind, fds)) = packet::receive::<BindPlan>(control).at(Stage::Message)? else {
+        return Ok(None);
+    };
     let began = Instant::now();
     rootfs::bind(start.plan.rootfs, &bind.layers)?;
     phases.rootfs += micros(began.elapsed());
@@ -197,7 +206,12 @@ fn follow(worker: BorrowedFd<'_>) -> Result<u64, StageError> {
             Some((FromWorker::Failed(failure), _)) => return Err(failure),
             None if starting => return Ok(confined),
             // Cut off without a word: killed, most likely by the limit of memory.
-            None => return Err(StageError { stage: Stage::Worker, errno: libc::ECHILD }),
+            None => {
+                return Err(StageError {
+                    stage: Stage::Worker,
+                    errno: libc::ECHILD,
+                });
+            }
         }
     }
 }
@@ -212,7 +226,10 @@ fn reap(control: BorrowedFd<'_>, worker: Pid) -> Result<Option<Exit>, StageError
         if let Some(exit) = reap_all(worker)? {
             return Ok(Some(exit));
         }
-        let mut both = [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(control, PollFlags::POLLIN)];
+        let mut both = [
+            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
+            PollFd::new(control, PollFlags::POLLIN),
+        ];
         match poll(&mut both, PollTimeout::NONE) {
             Err(nix::Error::EINTR) => continue,
             other => other.at(Stage::Worker)?,

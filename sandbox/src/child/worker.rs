@@ -5,7 +5,7 @@
 
 use std::ffi::CString;
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use landlock::{
@@ -15,7 +15,7 @@ use landlock::{
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigprocmask, SigmaskHow};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, execve, setresgid, setresuid};
 use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
@@ -33,6 +33,8 @@ pub(crate) const INNER_ID: u32 = 1000;
 const OPEN_FILES: u64 = 1024;
 /// Bytes that it may lock into memory.
 const LOCKED_BYTES: u64 = 64 << 10;
+/// Numbers from here on are taken by none of the descriptors that a program is handed.
+const ABOVE_ALL: i32 = 100;
 /// First descriptor of the lanes.
 pub(crate) const FIRST_LANE: i32 = 3;
 
@@ -66,7 +68,11 @@ pub(crate) struct Start<'a> {
 /// Runs as the worker, for good.
 pub(crate) fn run(start: Start<'_>) -> ! {
     let began = Instant::now();
-    let socket = start.socket.as_fd();
+    // Lifted above every number that the program's descriptors are going to take.
+    let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(&start.socket, ABOVE_ALL) else {
+        std::process::exit(1)
+    };
+    let socket = socket.as_fd();
     let outcome = confine(&start)
         .and_then(|()| {
             let confined = FromWorker::Confined(micros(began.elapsed()));
@@ -76,7 +82,7 @@ pub(crate) fn run(start: Start<'_>) -> ! {
         .and_then(|message| match message {
             // Pid 1 is gone, so this one is about to be as well.
             None => Ok(0),
-            Some((plan, fds)) => become_program(&start, plan, fds),
+            Some((plan, fds)) => become_program(&start, socket, plan, fds),
         });
     let code = outcome.unwrap_or_else(|failure| {
         // Nobody else can be told.
@@ -97,7 +103,10 @@ fn confine(start: &Start<'_>) -> Result<(), StageError> {
     prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     // A kernel or a filter could pretend: believe only what is read back.
     if !prctl::get_no_new_privs().at(Stage::NoNewPrivileges)? {
-        return Err(StageError { stage: Stage::NoNewPrivileges, errno: libc::EPERM });
+        return Err(StageError {
+            stage: Stage::NoNewPrivileges,
+            errno: libc::EPERM,
+        });
     }
     restrict_files(start.rootfs)?;
     umask(Mode::from_bits_truncate(0o022));
@@ -169,7 +178,10 @@ pub(crate) fn drop_capabilities() -> Result<(), StageError> {
 /// beyond this sandbox.
 fn restrict_files(rootfs: Rootfs) -> Result<(), StageError> {
     const KNOWN: ABI = ABI::V6;
-    let failed = |_: landlock::RulesetError| StageError { stage: Stage::Landlock, errno: libc::EINVAL };
+    let failed = |_: landlock::RulesetError| StageError {
+        stage: Stage::Landlock,
+        errno: libc::EINVAL,
+    };
     let all = AccessFs::from_all(KNOWN);
     let read = AccessFs::from_read(KNOWN);
     let write_file: BitFlags<AccessFs> = AccessFs::WriteFile | AccessFs::Truncate | AccessFs::IoctlDev;
@@ -202,10 +214,18 @@ fn restrict_files(rootfs: Rootfs) -> Result<(), StageError> {
 }
 
 /// Returns only for a resident that has finished, or with a failure.
-fn become_program(start: &Start<'_>, plan: BindPlan, fds: Vec<OwnedFd>) -> Result<i32, StageError> {
+fn become_program(
+    start: &Start<'_>,
+    socket: BorrowedFd<'_>,
+    plan: BindPlan,
+    fds: Vec<OwnedFd>,
+) -> Result<i32, StageError> {
     // The log first, then the lanes.
     if fds.len() != usize::from(plan.lanes) + 1 {
-        return Err(StageError { stage: Stage::Descriptors, errno: libc::EBADF });
+        return Err(StageError {
+            stage: Stage::Descriptors,
+            errno: libc::EBADF,
+        });
     }
     reset_signals()?;
     let null = fs::File::open("/dev/null").at(Stage::Descriptors)?;
@@ -215,42 +235,59 @@ fn become_program(start: &Start<'_>, plan: BindPlan, fds: Vec<OwnedFd>) -> Resul
         Program::Exec => None,
         Program::Resident(name) => {
             let known = start.residents.iter().find(|resident| resident.name == name);
-            Some(*known.ok_or(StageError { stage: Stage::Exec, errno: libc::ENOENT })?)
+            Some(*known.ok_or(StageError {
+                stage: Stage::Exec,
+                errno: libc::ENOENT,
+            })?)
         }
     };
-    let socket = lift_socket(start, numbers.len())?;
     descriptors::place(&numbers, 0).at(Stage::Descriptors)?;
-    nix::unistd::chdir(plan.cwd.as_str()).at(Stage::WorkingDirectory)?;
-    packet::send(socket.as_fd(), &FromWorker::Starting, &[]).at(Stage::Message)?;
     // Their numbers are taken or about to be closed: nothing may drop them.
     std::mem::forget((null, fds));
+    nix::unistd::chdir(plan.cwd.as_str()).at(Stage::WorkingDirectory)?;
+    packet::send(socket, &FromWorker::Starting, &[]).at(Stage::Message)?;
     let end = FIRST_LANE + i32::from(plan.lanes);
     if let Some(resident) = resident {
-        drop(socket);
         descriptors::close_from(end).at(Stage::Descriptors)?;
-        let lanes = (FIRST_LANE..end).map(descriptors::inherited).collect::<Result<_, _>>().at(Stage::Descriptors)?;
-        return Ok((resident.serve)(ResidentCall { lanes, argv: plan.argv, env: plan.env, cwd: plan.cwd }));
+        let lanes = (FIRST_LANE..end)
+            .map(descriptors::inherited)
+            .collect::<Result<_, _>>()
+            .at(Stage::Descriptors)?;
+        return Ok((resident.serve)(ResidentCall {
+            lanes,
+            argv: plan.argv,
+            env: plan.env,
+            cwd: plan.cwd,
+        }));
     }
     descriptors::cloexec_from(end).at(Stage::Descriptors)?;
-    let text = |text: String| CString::new(text).map_err(|_| StageError { stage: Stage::Exec, errno: libc::EINVAL });
+    let text = |text: String| {
+        CString::new(text).map_err(|_| StageError {
+            stage: Stage::Exec,
+            errno: libc::EINVAL,
+        })
+    };
     let argv: Vec<CString> = plan.argv.into_iter().map(text).collect::<Result<_, _>>()?;
-    let env: Vec<CString> =
-        plan.env.into_iter().map(|(name, value)| text(format!("{name}={value}"))).collect::<Result<_, _>>()?;
-    let program = argv.first().ok_or(StageError { stage: Stage::Exec, errno: libc::EINVAL })?;
+    let env: Vec<CString> = plan
+        .env
+        .into_iter()
+        .map(|(name, value)| text(format!("{name}={value}")))
+        .collect::<Result<_, _>>()?;
+    let program = argv.first().ok_or(StageError {
+        stage: Stage::Exec,
+        errno: libc::EINVAL,
+    })?;
     match execve(program, &argv, &env) {
         Err(errno) => {
-            let failure = FromWorker::Failed(StageError { stage: Stage::Exec, errno: errno as i32 });
-            let _gone = packet::send(socket.as_fd(), &failure, &[]);
+            let failure = FromWorker::Failed(StageError {
+                stage: Stage::Exec,
+                errno: errno as i32,
+            });
+            let _gone = packet::send(socket, &failure, &[]);
             Ok(1)
         }
         Ok(never) => match never {},
     }
-}
-
-/// The socket to pid 1 at a number above those that `place` is going to take.
-fn lift_socket(start: &Start<'_>, placed: usize) -> Result<OwnedFd, StageError> {
-    let above = i32::try_from(placed).unwrap_or(i32::MAX);
-    rustix::io::fcntl_dupfd_cloexec(&start.socket, above).at(Stage::Descriptors)
 }
 
 /// Whatever a parent ignored or blocked would be inherited by the program.

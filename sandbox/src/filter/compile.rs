@@ -85,7 +85,12 @@ fn search(ranges: &[(u32, Answer)]) -> Vec<Instruction> {
         // Conditional jumps reach 255 instructions; an unconditional one goes on from there.
         Err(_) => {
             out.push(jump(AT_LEAST, above[0].0, 0, 1));
-            out.push(Instruction { code: 0x05, jt: 0, jf: 0, k: left.len() as u32 });
+            out.push(Instruction {
+                code: 0x05,
+                jt: 0,
+                jf: 0,
+                k: left.len() as u32,
+            });
         }
     }
     out.extend(left);
@@ -105,7 +110,12 @@ fn conditional(condition: Condition) -> Vec<Instruction> {
     let refused = give(ERRNO | libc::EPERM as u32);
     match condition {
         Condition::CloneWithoutNamespaces => {
-            vec![load(argument(0)), jump(ANY_BIT, NAMESPACE_FLAGS, 1, 0), give(ALLOW), refused]
+            vec![
+                load(argument(0)),
+                jump(ANY_BIT, NAMESPACE_FLAGS, 1, 0),
+                give(ALLOW),
+                refused,
+            ]
         }
         Condition::OrdinarySocket => vec![
             load(argument(0)),
@@ -115,7 +125,12 @@ fn conditional(condition: Condition) -> Vec<Instruction> {
             give(ERRNO | libc::EAFNOSUPPORT as u32),
             give(ALLOW),
             load(argument(1)),
-            Instruction { code: AND, jt: 0, jf: 0, k: 0xf },
+            Instruction {
+                code: AND,
+                jt: 0,
+                jf: 0,
+                k: 0xf,
+            },
             jump(EQUAL, libc::SOCK_STREAM as u32, 2, 0),
             jump(EQUAL, libc::SOCK_DGRAM as u32, 1, 0),
             refused,
@@ -129,7 +144,12 @@ fn conditional(condition: Condition) -> Vec<Instruction> {
             refused,
         ],
         Condition::HarmlessFcntl => {
-            vec![load(argument(1)), jump(EQUAL, libc::F_SETPIPE_SZ as u32, 1, 0), give(ALLOW), refused]
+            vec![
+                load(argument(1)),
+                jump(EQUAL, libc::F_SETPIPE_SZ as u32, 1, 0),
+                give(ALLOW),
+                refused,
+            ]
         }
         Condition::KnownPrctl => one_of(0, PRCTL_OPTIONS.iter().map(|(_, option)| *option as u32)),
         Condition::DefaultPersonality => one_of(0, [0, u32::MAX].into_iter()),
@@ -154,7 +174,12 @@ const fn argument(index: u32) -> u32 {
 }
 
 const fn load(offset: u32) -> Instruction {
-    Instruction { code: LOAD, jt: 0, jf: 0, k: offset }
+    Instruction {
+        code: LOAD,
+        jt: 0,
+        jf: 0,
+        k: offset,
+    }
 }
 
 const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
@@ -162,7 +187,12 @@ const fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 }
 
 const fn give(value: u32) -> Instruction {
-    Instruction { code: RETURN, jt: 0, jf: 0, k: value }
+    Instruction {
+        code: RETURN,
+        jt: 0,
+        jf: 0,
+        k: value,
+    }
 }
 
 #[cfg(test)]

@@ -433,8 +433,17 @@ pub const REFUSED_HERE: &[Call] = &[];
 pub fn rows() -> Vec<(Call, Answer)> {
     let mut rows: Vec<(Call, Answer)> = Vec::with_capacity(400);
     rows.extend(ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Answer::Allow)));
-    rows.extend(REFUSED.iter().chain(REFUSED_HERE).map(|call| (*call, Answer::Refuse(libc::EPERM))));
-    rows.extend(CONDITIONAL.iter().map(|(call, condition)| (*call, Answer::When(*condition))));
+    rows.extend(
+        REFUSED
+            .iter()
+            .chain(REFUSED_HERE)
+            .map(|call| (*call, Answer::Refuse(libc::EPERM))),
+    );
+    rows.extend(
+        CONDITIONAL
+            .iter()
+            .map(|(call, condition)| (*call, Answer::When(*condition))),
+    );
     rows.sort_by_key(|((_, number), _)| *number);
     rows
 }

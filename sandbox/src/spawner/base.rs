@@ -39,7 +39,10 @@ const GENERATED: &[(&str, &str)] = &[
     ("group", "root:x:0:\nfn:x:1000:\nnogroup:x:65534:\n"),
     ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
     ("hostname", "localhost\n"),
-    ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"),
+    (
+        "nsswitch.conf",
+        "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
+    ),
     ("resolv.conf", "# This sandbox has no name servers.\n"),
     ("shells", "/bin/sh\n"),
 ];
@@ -54,7 +57,14 @@ struct Cut {
 /// Builds the root in this process' mount namespace and makes it "/".
 pub(super) fn build(config: &Config) -> Result<(), StageError> {
     // Nothing done here may reach the host.
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).at(Stage::BaseRoot)?;
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )
+    .at(Stage::BaseRoot)?;
     // Everything is taken before the new root covers anything.
     let cuts = cut_host(config)?;
     let copies = copy_host_files();
@@ -69,7 +79,13 @@ pub(super) fn build(config: &Config) -> Result<(), StageError> {
     }
     procfs::mount_fresh(&root.join("proc"))?;
     rootfs::enter(root)?;
-    add_attributes(CWD, Path::new("/"), Attributes::READ_ONLY.and(Attributes::NO_SUID), Reach::Mount).at(Stage::BaseRoot)
+    add_attributes(
+        CWD,
+        Path::new("/"),
+        Attributes::READ_ONLY.and(Attributes::NO_SUID),
+        Reach::Mount,
+    )
+    .at(Stage::BaseRoot)
 }
 
 fn cut_host(config: &Config) -> Result<Vec<Cut>, StageError> {
@@ -87,7 +103,11 @@ fn cut_host(config: &Config) -> Result<Vec<Cut>, StageError> {
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
         check_device(&path).at(Stage::BaseRoot)?;
-        cuts.push(cut(&path, &format!("dev/{name}"), Attributes::NO_SUID.and(Attributes::NO_EXEC))?);
+        cuts.push(cut(
+            &path,
+            &format!("dev/{name}"),
+            Attributes::NO_SUID.and(Attributes::NO_EXEC),
+        )?);
     }
     Ok(cuts)
 }
@@ -95,7 +115,11 @@ fn cut_host(config: &Config) -> Result<Vec<Cut>, StageError> {
 fn cut(from: &Path, to: &str, set: Attributes) -> Result<Cut, StageError> {
     // Recursive: a part without what is mounted below it can't be cut out of another namespace's mounts.
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
-    Ok(Cut { tree: open_tree(CWD, from, flags).at(Stage::BaseRoot)?, to: to.to_owned(), set })
+    Ok(Cut {
+        tree: open_tree(CWD, from, flags).at(Stage::BaseRoot)?,
+        to: to.to_owned(),
+        set,
+    })
 }
 
 /// A link or a file in the place of a device would be shown to every sandbox.
@@ -111,7 +135,11 @@ fn check_device(path: &Path) -> std::io::Result<()> {
     let stat = rustix::fs::fstat(file.as_fd())?;
     let character = rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::CharacterDevice;
     let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
-    if character && number == expected { Ok(()) } else { Err(std::io::Error::from_raw_os_error(libc::ENODEV)) }
+    if character && number == expected {
+        Ok(())
+    } else {
+        Err(std::io::Error::from_raw_os_error(libc::ENODEV))
+    }
 }
 
 /// Contents of the host's files that are copied, and the links of /etc/alternatives, which /usr/bin points to.
@@ -138,8 +166,28 @@ fn copy_host_files() -> Copies {
 
 fn fill(root: &Path, copies: &Copies, files: &[BaseFile]) -> std::io::Result<()> {
     let dirs = [
-        "usr", "proc", "tmp", "function", "dev", "dev/shm", "etc", "etc/alternatives", "etc/ssl", "run", "home", "root",
-        "opt", "mnt", "var", "var/lib", "var/log", ".fn", ".fn/layers", ".fn/upper", ".fn/root", ".fn/empty",
+        "usr",
+        "proc",
+        "tmp",
+        "function",
+        "dev",
+        "dev/shm",
+        "etc",
+        "etc/alternatives",
+        "etc/ssl",
+        "run",
+        "home",
+        "root",
+        "opt",
+        "mnt",
+        "var",
+        "var/lib",
+        "var/log",
+        ".fn",
+        ".fn/layers",
+        ".fn/upper",
+        ".fn/root",
+        ".fn/empty",
     ];
     for dir in dirs {
         fs::create_dir(root.join(dir))?;

@@ -38,7 +38,12 @@ pub(super) fn run(config: &Config, control: impl AsFd, entry: &str) -> Result<()
             packet::send(control.as_fd(), &FromSpawner::Started { pid }, &[]).at(Stage::Message)
         }
         Side::Child => {
-            let text = |text: &str| CString::new(text).map_err(|_| StageError { stage: Stage::Exec, errno: libc::EINVAL });
+            let text = |text: &str| {
+                CString::new(text).map_err(|_| StageError {
+                    stage: Stage::Exec,
+                    errno: libc::EINVAL,
+                })
+            };
             let argv = [text("fn")?, text(entry)?, text(super::INNER)?];
             let environment: [CString; 0] = [];
             match execve(c"/proc/self/exe", &argv, &environment).at(Stage::Exec)? {}
@@ -56,7 +61,9 @@ fn map_self(uid: Uid, gid: Gid) -> Result<(), StageError> {
 
 /// A range is written by newuidmap and newgidmap, which must be called from outside of the new namespace.
 fn map_range(ids: SubordinateIds, uid: Uid, gid: Gid) -> Result<(), StageError> {
-    let (mut go, mut wait) = std::io::pipe().map(|(reader, writer)| (writer, reader)).at(Stage::IdMap)?;
+    let (mut go, mut wait) = std::io::pipe()
+        .map(|(reader, writer)| (writer, reader))
+        .at(Stage::IdMap)?;
     let helper = match clone3(0, None).at(Stage::IdMap)? {
         Side::Parent { pid, .. } => Pid::from_raw(pid),
         Side::Child => {
@@ -74,12 +81,18 @@ fn map_range(ids: SubordinateIds, uid: Uid, gid: Gid) -> Result<(), StageError> 
     go.write_all(&[1]).at(Stage::IdMap)?;
     match waitpid(helper, None).at(Stage::IdMap)? {
         WaitStatus::Exited(_, 0) => Ok(()),
-        _ => Err(StageError { stage: Stage::IdMap, errno: libc::EPERM }),
+        _ => Err(StageError {
+            stage: Stage::IdMap,
+            errno: libc::EPERM,
+        }),
     }
 }
 
 fn map(target: u32, program: &str, own: u32, first: u32, count: u32) -> bool {
-    #[expect(clippy::disallowed_methods, reason = "the one place that starts newuidmap and newgidmap")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that starts newuidmap and newgidmap"
+    )]
     let mut command = Command::new(program);
     command.args([target, 0, own, 1, 1, first, count].map(|number| number.to_string()));
     command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");

@@ -39,7 +39,9 @@ impl Connection {
     /// Sends, waiting for room where there is none.
     pub(crate) async fn send<T: Serialize>(&self, message: &T, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
         let packet = Packet::of(message)?;
-        self.socket.async_io(Interest::WRITABLE, |socket| packet.send(socket.as_fd(), fds)).await
+        self.socket
+            .async_io(Interest::WRITABLE, |socket| packet.send(socket.as_fd(), fds))
+            .await
     }
 
     /// Sends if there is room; a message that is lost this way must be one that can be done without.
@@ -49,7 +51,10 @@ impl Connection {
 
     /// The next message; `None` at the end.
     pub(crate) async fn receive(&self) -> io::Result<Option<FromSpawner>> {
-        let received = self.socket.async_io(Interest::READABLE, |socket| packet::receive(socket.as_fd())).await?;
+        let received = self
+            .socket
+            .async_io(Interest::READABLE, |socket| packet::receive(socket.as_fd()))
+            .await?;
         Ok(received.map(|(message, _)| message))
     }
 }
@@ -79,21 +84,30 @@ impl Parent {
             tree: config.tree.clone(),
             subordinate: config.subordinate,
         };
-        std::thread::Builder::new().name("spawner-parent".into()).spawn(move || obey(&received, &program, &entry, &config))?;
+        std::thread::Builder::new()
+            .name("spawner-parent".into())
+            .spawn(move || obey(&received, &program, &entry, &config))?;
         Ok(Self { orders })
     }
 
     /// Makes a spawner and waits until it is ready.
     pub(super) async fn connect(&self) -> Result<Connection, StartError> {
         let (reply, started) = oneshot::channel();
-        self.orders.try_send(Order::Start(reply)).map_err(|_| StartError::Silent)?;
-        let socket = started.await.map_err(|_| StartError::Silent)?.map_err(StartError::Process)?;
+        self.orders
+            .try_send(Order::Start(reply))
+            .map_err(|_| StartError::Silent)?;
+        let socket = started
+            .await
+            .map_err(|_| StartError::Silent)?
+            .map_err(StartError::Process)?;
         rustix::io::ioctl_fionbio(&socket, true).map_err(|e| StartError::Process(e.into()))?;
         let both = Interest::READABLE | Interest::WRITABLE;
         let socket = readiness::watch(Arc::new(socket), both).map_err(StartError::Process)?;
         let mut process = None;
         loop {
-            let message = socket.async_io(Interest::READABLE, |fd| packet::receive(fd.as_fd())).await;
+            let message = socket
+                .async_io(Interest::READABLE, |fd| packet::receive(fd.as_fd()))
+                .await;
             match message.map_err(StartError::Process)?.map(|(message, _)| message) {
                 Some(FromSpawner::Started { pid }) => {
                     let known = rustix::process::Pid::from_raw(pid).ok_or(StartError::Silent)?;
@@ -130,8 +144,7 @@ fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config
                 let _unheard = reply.send(start(program, entry, config));
             }
             Order::Bury(connection, reply) => {
-                let _ended =
-                    rustix::process::pidfd_send_signal(&connection.pidfd, rustix::process::Signal::KILL);
+                let _ended = rustix::process::pidfd_send_signal(&connection.pidfd, rustix::process::Signal::KILL);
                 let _reaped = waitid(Id::PIDFd(connection.pidfd.as_fd()), WaitPidFlag::WEXITED);
                 let _unheard = reply.send(());
             }
@@ -147,7 +160,11 @@ fn start(program: &std::path::Path, entry: &str, config: &Config) -> io::Result<
     file.write_all(&serde_json::to_vec(config)?)?;
     #[expect(clippy::disallowed_methods, reason = "the one place that starts the spawner")]
     let mut command = Command::new(program);
-    command.args([entry, OUTER]).env_clear().stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args([entry, OUTER])
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     descriptors::hand_over(&mut command, vec![theirs, file.into()]);
     // The first process ends as soon as it has made the second.
     command.spawn()?.wait()?;
@@ -158,8 +175,13 @@ fn start(program: &std::path::Path, entry: &str, config: &Config) -> io::Result<
 pub(super) fn read_config() -> Result<Config, StageError> {
     let mut file = std::fs::File::from(descriptors::inherited(CONFIG).at(Stage::Message)?);
     let mut bytes = Vec::new();
-    file.rewind().and_then(|()| file.read_to_end(&mut bytes)).at(Stage::Message)?;
+    file.rewind()
+        .and_then(|()| file.read_to_end(&mut bytes))
+        .at(Stage::Message)?;
     // The second process, which the first becomes by exec, reads it again.
     std::mem::forget(file);
-    serde_json::from_slice(&bytes).map_err(|_| StageError { stage: Stage::Message, errno: libc::EINVAL })
+    serde_json::from_slice(&bytes).map_err(|_| StageError {
+        stage: Stage::Message,
+        errno: libc::EINVAL,
+    })
 }

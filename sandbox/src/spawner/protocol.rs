@@ -70,7 +70,11 @@ pub(crate) enum FromSpawner {
     /// The spawner could not start.
     Failed(StageError),
     /// A slot was not built; nothing of it is left.
-    Refused { id: u64, failure: StageError, detail: Option<String> },
+    Refused {
+        id: u64,
+        failure: StageError,
+        detail: Option<String>,
+    },
     /// Nothing of this slot is left: no process, no mount, no cgroup.
     Gone { id: u64, account: Account },
 }

@@ -28,7 +28,10 @@ use crate::sys::seccomp::Instruction;
 const CONTROL_TOKEN: u64 = u64::MAX;
 const CHILD_TOKEN: u64 = u64::MAX - 1;
 /// How long to wait before a leaf that is still in use is tried again.
-const RETRY: rustix::event::Timespec = rustix::event::Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
+const RETRY: rustix::event::Timespec = rustix::event::Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
+};
 
 /// A slot that runs.
 struct Running {
@@ -36,6 +39,8 @@ struct Running {
     pidfd: OwnedFd,
     /// Version 1 only: the kernel kills one task of a leaf that is out of memory, this tells us to kill the rest.
     out_of_memory: Option<OwnedFd>,
+    /// That event has come: we are often faster than the kernel's own kill, which is then never counted.
+    ran_out: bool,
 }
 
 struct Spawner<'a> {
@@ -49,7 +54,7 @@ struct Spawner<'a> {
     /// Pid 1 of each running slot, as seen here, and the slot's id.
     by_pid: HashMap<i32, u64>,
     /// Slots whose processes are gone and whose leaf is still in use.
-    leaving: Vec<(u64, Leaf)>,
+    leaving: Vec<(u64, Running)>,
 }
 
 /// Serves until the host is gone.
@@ -62,7 +67,8 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&children), None).at(Stage::BaseRoot)?;
-    let signals = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).at(Stage::BaseRoot)?;
+    let signals =
+        SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).at(Stage::BaseRoot)?;
     let events = epoll::create(epoll::CreateFlags::CLOEXEC).at(Stage::BaseRoot)?;
     let readable = epoll::EventFlags::IN;
     epoll::add(&events, control, epoll::EventData::new_u64(CONTROL_TOKEN), readable).at(Stage::BaseRoot)?;
@@ -86,7 +92,9 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
 fn reach_by_descriptor(tree: &CgroupTree) -> std::io::Result<(CgroupTree, Vec<File>)> {
     let mut held: Vec<(std::path::PathBuf, File)> = Vec::new();
     let mut reach = |hierarchy: &Option<Hierarchy>| -> std::io::Result<Option<Hierarchy>> {
-        let Some(Hierarchy { dir, version }) = hierarchy else { return Ok(None) };
+        let Some(Hierarchy { dir, version }) = hierarchy else {
+            return Ok(None);
+        };
         let number = match held.iter().find(|(path, _)| path == dir) {
             Some((_, file)) => file.as_raw_fd(),
             None => {
@@ -96,7 +104,10 @@ fn reach_by_descriptor(tree: &CgroupTree) -> std::io::Result<(CgroupTree, Vec<Fi
                 number
             }
         };
-        Ok(Some(Hierarchy { dir: format!("/proc/self/fd/{number}").into(), version: *version }))
+        Ok(Some(Hierarchy {
+            dir: format!("/proc/self/fd/{number}").into(),
+            version: *version,
+        }))
     };
     let tree = CgroupTree {
         memory: reach(&tree.memory)?,
@@ -142,8 +153,15 @@ impl Spawner<'_> {
 
     fn build(&mut self, id: u64, name: &str, plan: SlotPlan, mut fds: Vec<OwnedFd>) -> Result<(), StageError> {
         let Some(control) = fds.pop() else {
-            let failure = StageError { stage: Stage::Descriptors, errno: libc::EBADF };
-            return self.say(&FromSpawner::Refused { id, failure, detail: None });
+            let failure = StageError {
+                stage: Stage::Descriptors,
+                errno: libc::EBADF,
+            };
+            return self.say(&FromSpawner::Refused {
+                id,
+                failure,
+                detail: None,
+            });
         };
         let began = Instant::now();
         let made = Leaf::create(&self.tree, &plan.group, name, &plan.limits, plan.own_pids);
@@ -151,16 +169,20 @@ impl Spawner<'_> {
             Ok(made) => made,
             Err(error) => {
                 let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
-                let failure = StageError { stage: Stage::Leaf, errno };
-                return self.say(&FromSpawner::Refused { id, failure, detail: Some(error.to_string()) });
+                let failure = StageError {
+                    stage: Stage::Leaf,
+                    errno,
+                };
+                return self.say(&FromSpawner::Refused {
+                    id,
+                    failure,
+                    detail: Some(error.to_string()),
+                });
             }
         };
         let leaf_micros = micros(began.elapsed());
-        let namespaces = libc::CLONE_NEWPID
-            | libc::CLONE_NEWNS
-            | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS
-            | libc::CLONE_NEWNET;
+        let namespaces =
+            libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET;
         let cloning = Instant::now();
         match clone3(namespaces, unified.as_ref().map(AsFd::as_fd)) {
             Ok(Side::Child) => slot::run(slot::Start {
@@ -177,7 +199,15 @@ impl Spawner<'_> {
                 drop((control, tasks, unified));
                 self.by_pid.insert(pid, id);
                 let watched = self.watch_memory(id, &leaf);
-                self.running.insert(id, Running { leaf, pidfd, out_of_memory: None });
+                self.running.insert(
+                    id,
+                    Running {
+                        leaf,
+                        pidfd,
+                        out_of_memory: None,
+                        ran_out: false,
+                    },
+                );
                 match watched {
                     Ok(event) => {
                         if let Some(running) = self.running.get_mut(&id) {
@@ -192,21 +222,37 @@ impl Spawner<'_> {
             Err(source) => {
                 leaf.remove();
                 let errno = source.raw_os_error().unwrap_or(libc::EIO);
-                self.say(&FromSpawner::Refused { id, failure: StageError { stage: Stage::Clone, errno }, detail: None })
+                self.say(&FromSpawner::Refused {
+                    id,
+                    failure: StageError {
+                        stage: Stage::Clone,
+                        errno,
+                    },
+                    detail: None,
+                })
             }
         }
     }
 
     /// With subordinate ids every tenant has one of its own (0 is the user himself); without there is only the one.
     fn worker_id(&self, tenant: u32) -> u32 {
-        if self.worker_ids == 0 { 0 } else { 1 + tenant % self.worker_ids }
+        if self.worker_ids == 0 {
+            0
+        } else {
+            1 + tenant % self.worker_ids
+        }
     }
 
     /// Version 1 only: the event by which the kernel tells that the leaf is out of memory.
     fn watch_memory(&self, id: u64, leaf: &Leaf) -> std::io::Result<Option<OwnedFd>> {
         let event = leaf.out_of_memory_event().map_err(|error| error.source)?;
         if let Some(event) = &event {
-            epoll::add(&self.events, event, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
+            epoll::add(
+                &self.events,
+                event,
+                epoll::EventData::new_u64(id),
+                epoll::EventFlags::IN,
+            )?;
         }
         Ok(event)
     }
@@ -217,13 +263,16 @@ impl Spawner<'_> {
         }
     }
 
-    fn out_of_memory(&self, id: u64) {
-        let Some(running) = self.running.get(&id) else { return };
+    fn out_of_memory(&mut self, id: u64) {
+        let Some(running) = self.running.get_mut(&id) else {
+            return;
+        };
         if let Some(event) = &running.out_of_memory {
             let _counted = rustix::io::read(event, &mut [0u8; 8]);
         }
         // The event comes before the kernel has chosen whom to kill, and again when the group is removed. Whatever it
         // chooses, half a sandbox is of no use: all of it goes.
+        running.ran_out = true;
         end(running);
     }
 
@@ -236,7 +285,7 @@ impl Spawner<'_> {
             // Pid 1 of a sandbox ends after all others in it, so its leaf is empty.
             let id = pid.and_then(|pid| self.by_pid.remove(&pid.as_raw()));
             if let Some((id, running)) = id.and_then(|id| self.running.remove_entry(&id)) {
-                self.leaving.push((id, running.leaf));
+                self.leaving.push((id, running));
             }
         }
     }
@@ -245,8 +294,9 @@ impl Spawner<'_> {
     fn part(&mut self) -> Result<(), StageError> {
         let mut at = 0;
         while at < self.leaving.len() {
-            let (id, leaf) = &self.leaving[at];
-            let account = leaf.account();
+            let (id, Running { leaf, ran_out, .. }) = &self.leaving[at];
+            let mut account = leaf.account();
+            account.oom_kills = account.oom_kills.max(u64::from(*ran_out));
             if leaf.remove() {
                 let gone = FromSpawner::Gone { id: *id, account };
                 self.leaving.swap_remove(at);

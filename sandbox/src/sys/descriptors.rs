@@ -13,7 +13,11 @@ use std::process::Command;
 pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
     // SAFETY: close_range takes integers only. The caller promises that no owner of a closed number runs afterwards.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first as u32, u32::MAX, 0u32) };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Makes every descriptor from `first` on close-on-exec.
@@ -22,9 +26,12 @@ pub(crate) fn close_from(first: RawFd) -> io::Result<()> {
 /// `EINVAL` before Linux 5.11.
 pub(crate) fn cloexec_from(first: RawFd) -> io::Result<()> {
     // SAFETY: close_range takes integers only and with CLOSE_RANGE_CLOEXEC closes nothing now.
-    let result =
-        unsafe { libc::syscall(libc::SYS_close_range, first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC as u32) };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first as u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// The most descriptors that one process is handed.

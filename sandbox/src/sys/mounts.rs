@@ -41,7 +41,12 @@ pub(crate) enum Reach {
 /// `EPERM` when a locked attribute would change, `EINVAL` when `path` is no mount point, `ENOSYS` before Linux 5.12.
 pub(crate) fn add_attributes(dir: BorrowedFd<'_>, path: &Path, set: Attributes, reach: Reach) -> io::Result<()> {
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let attr = libc::mount_attr { attr_set: set.0, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let attr = libc::mount_attr {
+        attr_set: set.0,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | if reach == Reach::Tree { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is a C string and the struct is initialised, its size is passed; both outlive the call.
     let result = unsafe {
@@ -54,5 +59,9 @@ pub(crate) fn add_attributes(dir: BorrowedFd<'_>, path: &Path, set: Attributes, 
             size_of::<libc::mount_attr>(),
         )
     };
-    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result == -1 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }

@@ -7,7 +7,9 @@ use crate::setting::House;
 #[tokio::test]
 async fn it_is_nobody_with_nothing() {
     let house = House::new().await;
-    let (text, end) = house.sh("id -u; id -G; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; hostname; pwd").await;
+    let (text, end) = house
+        .sh("id -u; id -G; grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; hostname; pwd")
+        .await;
     assert_eq!(end.exit, Exit::Code(0), "{text}");
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines[0], "1000");
@@ -15,7 +17,10 @@ async fn it_is_nobody_with_nothing() {
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert!(text.contains(&format!("{set}:\t0000000000000000")), "{text}");
     }
-    assert!(text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"), "{text}");
+    assert!(
+        text.contains("NoNewPrivs:\t1") && text.contains("Seccomp:\t2"),
+        "{text}"
+    );
     assert!(text.ends_with("inside\n/function\n"), "{text}");
 }
 

@@ -1,5 +1,7 @@
 //! Real sandboxes, made as an unprivileged user: started as root, the test process becomes `nobody` first.
 
+#![expect(clippy::unwrap_used, reason = "a test that can not go on panics")]
+
 mod inside;
 mod life;
 mod limits;

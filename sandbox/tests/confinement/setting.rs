@@ -30,13 +30,24 @@ fn setting() -> &'static Setting {
             fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let name = format!("fn-test-{}", std::process::id());
-        let user = Uid::effective().is_root().then(|| privileges::choose(Some("nobody")).unwrap());
+        let user = Uid::effective()
+            .is_root()
+            .then(|| privileges::choose(Some("nobody")).unwrap());
         let owner = user.as_ref().map(|user| (user.uid, user.gid));
-        let found = detect(&Request { root: None, name: &name, owner }).unwrap();
+        let found = detect(&Request {
+            root: None,
+            name: &name,
+            owner,
+        })
+        .unwrap();
         if let Some(user) = user {
             privileges::become_user(&user).unwrap();
         }
-        Setting { program, tree: found.tree, _dir: dir }
+        Setting {
+            program,
+            tree: found.tree,
+            _dir: dir,
+        }
     })
 }
 
@@ -74,7 +85,12 @@ impl House {
         })
         .await
         .unwrap();
-        Self { spawner, layer, dir, _alone: alone }
+        Self {
+            spawner,
+            layer,
+            dir,
+            _alone: alone,
+        }
     }
 
     pub(crate) fn path(&self) -> &std::path::Path {
@@ -86,7 +102,11 @@ impl House {
             group: GroupName::new("test").unwrap(),
             tenant: 7,
             hostname: "inside".into(),
-            limits: Limits { memory: 64 << 20, cpu_millis: 1000, pids: 32 },
+            limits: Limits {
+                memory: 64 << 20,
+                cpu_millis: 1000,
+                pids: 32,
+            },
             tmp_bytes: 4 << 20,
             rootfs: Rootfs::ReadOnly,
             layers: vec![self.layer.clone()],
@@ -131,7 +151,11 @@ pub(crate) fn limits_are_enforced(test: &str) -> bool {
 /// The directories in which leaves are made.
 pub(crate) fn leaves() -> Vec<PathBuf> {
     let tree = &setting().tree;
-    [&tree.memory, &tree.cpu, &tree.pids].into_iter().flatten().map(|h| h.dir.join("test")).collect()
+    [&tree.memory, &tree.cpu, &tree.pids]
+        .into_iter()
+        .flatten()
+        .map(|h| h.dir.join("test"))
+        .collect()
 }
 
 pub(crate) async fn launch(house: &House, plan: &Plan) -> Sandbox {

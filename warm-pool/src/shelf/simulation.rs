@@ -108,7 +108,7 @@ impl World {
                     }
                     Acquired::Waits(waiter) => {
                         assert!(self.waiting.insert(waiter, revision).is_none());
-                        let bound = self.scale.queue + self.scale.max * u32::from(self.scale.concurrency);
+                        let bound = 2 * self.scale.queue + self.scale.max * u32::from(self.scale.concurrency);
                         let queued = self.waiting.values().filter(|other| **other == revision).count();
                         assert!(queued <= bound as usize, "the queue is bounded");
                     }

@@ -197,7 +197,8 @@ fn the_instance_used_last_is_used_next() {
 #[test]
 fn a_burst_is_refused_only_beyond_what_may_run_and_wait() {
     let mut desk = Desk::with(|scale| scale.queue = 2);
-    for _ in 0..5 {
+    // Three that may run, and twice the queue, as nothing serves yet.
+    for _ in 0..7 {
         desk.waits();
     }
     assert_eq!(desk.acquire(), Acquired::Refused(Refusal::QueueFull));

@@ -73,8 +73,17 @@ fn foreign_architectures_and_x32_are_killed() {
 fn clone_makes_threads_and_processes_but_no_namespaces() {
     assert_eq!(answer(libc::SYS_clone, [libc::SIGCHLD as u64, 0, 0, 0, 0, 0]), ALLOW);
     assert_eq!(answer(libc::SYS_clone, [0x003d_0f00, 0, 0, 0, 0, 0]), ALLOW);
-    for flag in [libc::CLONE_NEWUSER, libc::CLONE_NEWNS, libc::CLONE_NEWNET, libc::CLONE_NEWPID, libc::CLONE_NEWCGROUP] {
-        assert_eq!(answer(libc::SYS_clone, [flag as u64, 0, 0, 0, 0, 0]), refused(libc::EPERM));
+    for flag in [
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWNET,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWCGROUP,
+    ] {
+        assert_eq!(
+            answer(libc::SYS_clone, [flag as u64, 0, 0, 0, 0, 0]),
+            refused(libc::EPERM)
+        );
     }
     assert_eq!(answer(libc::SYS_clone3, [0; 6]), refused(libc::ENOSYS));
     assert_eq!(answer(libc::SYS_unshare, [0; 6]), refused(libc::EPERM));
@@ -87,7 +96,14 @@ fn sockets_of_ordinary_families_only() {
     assert_eq!(socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC), ALLOW);
     assert_eq!(socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK), ALLOW);
     assert_eq!(socket(libc::AF_INET, libc::SOCK_RAW), refused(libc::EPERM));
-    for family in [libc::AF_NETLINK, libc::AF_PACKET, libc::AF_VSOCK, libc::AF_ALG, libc::AF_KEY, libc::AF_XDP] {
+    for family in [
+        libc::AF_NETLINK,
+        libc::AF_PACKET,
+        libc::AF_VSOCK,
+        libc::AF_ALG,
+        libc::AF_KEY,
+        libc::AF_XDP,
+    ] {
         assert_eq!(socket(family, libc::SOCK_RAW), refused(libc::EAFNOSUPPORT));
     }
 }
