@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn the_text_has_the_details_between_the_message_and_the_hint() {
-        let mut failure =
-            Failure::new(Exit::CheckFailed, "check_failed", "the handler can't be loaded").hint("mend it");
+        let mut failure = Failure::new(Exit::CheckFailed, "check_failed", "the handler can't be loaded");
+        failure.hint = Some("mend it".into());
         failure.details = Some("Traceback\n  line 1\n".into());
         assert_eq!(
             failure.to_text(),

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::*;
 
 fn run(program: &[Instruction], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
-    let mut data = vec![0u8; 64];
+    let mut data = [0u8; 64];
     data[0..4].copy_from_slice(&number.to_ne_bytes());
     data[4..8].copy_from_slice(&architecture.to_ne_bytes());
     for (index, value) in arguments.iter().enumerate() {
