@@ -107,7 +107,7 @@ pub(crate) struct DeployArgs {
     /// A directory, a zip or an executable file
     pub(crate) path: PathBuf,
     /// The function's name [default: name in fn.toml, else the name of PATH]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) name: Option<String>,
     /// The runtime: python, node or stdio [default: detected]
     #[arg(long)]

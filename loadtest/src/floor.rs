@@ -205,7 +205,7 @@ impl Bench {
 
     async fn sample(&self, floor: Floor, open: Option<&OpenSchedule>) -> Result<Sampled, Unmeasured> {
         let count = floor.per_round();
-        let native = async |word| Ok(native::run(&self.floor_bin, word, floor, count, LIMIT).await?);
+        let native = async |word| Ok(native::run(&self.floor_bin, word, floor, count, self.pause, LIMIT).await?);
         match floor {
             Floor::Exec => native("exec").await,
             Floor::Ns6 => native("ns6").await,

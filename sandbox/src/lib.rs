@@ -10,6 +10,7 @@
 //! | [`sandbox`] | what does the host hold of it? |
 //! | [`cgroup`] | where do limits stand? |
 //! | [`filter`] | which system calls may be made? |
+//! | [`floors`] | what does the kernel alone take? |
 //! | [`stage`] | at which step did it fail? |
 //! | [`report`] | what can this host enforce? |
 //! | [`privileges`] | how does a start as root become a user for good? |
@@ -18,6 +19,7 @@
 pub mod cgroup;
 mod child;
 pub mod filter;
+pub mod floors;
 mod packet;
 pub mod plan;
 pub mod privileges;

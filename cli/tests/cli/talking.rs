@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::world::World;
 
-const EVERY_CLIENT_COMMAND: [&str; 8] = [
+const EVERY_CLIENT_COMMAND: [&str; 7] = [
     "list",
     "show hello",
     "rm hello",
@@ -12,7 +12,6 @@ const EVERY_CLIENT_COMMAND: [&str; 8] = [
     "logs hello",
     "invoke hello",
     "invoke hello -d @-",
-    "doctor",
 ];
 
 #[test]
@@ -272,6 +271,28 @@ fn a_call_that_can_not_be_made_is_not_made() {
         .run("invoke hello -H A~B:~c")
         .says(2, &["can't be sent as a header"]);
     assert!(world.seen("").is_empty());
+}
+
+#[test]
+fn doctor_looks_for_itself_when_no_server_runs() {
+    let world = World::silent();
+    let run = world.run("doctor --json");
+    let document = run.json();
+    let lacking = !document["missing"].as_array().unwrap().is_empty();
+    run.says(i32::from(lacking), &[]);
+    let findings = document["findings"].as_array().unwrap();
+    for name in [
+        "kernel",
+        "memory limit",
+        "cpu limit",
+        "pids limit",
+        "seccomp",
+        "landlock",
+    ] {
+        let finding = findings.iter().find(|finding| finding["name"] == name).unwrap();
+        assert_eq!(finding["fix"].is_null(), finding["state"] == "ok", "{finding}");
+    }
+    assert!(document["server"].is_null());
 }
 
 #[test]

@@ -77,9 +77,11 @@ pub(super) async fn run(
     word: &str,
     floor: Floor,
     count: u32,
+    pause: Duration,
     limit: Duration,
 ) -> Result<Sampled, NativeError> {
-    let output = child::output_of(program, &[word, "--rounds", &count.to_string()], limit)
+    let (count, pause) = (count.to_string(), pause.as_micros().to_string());
+    let output = child::output_of(program, &[word, "--rounds", &count, "--pause-us", &pause], limit)
         .await
         .map_err(|error| {
             if error.is_absent() {
@@ -165,7 +167,9 @@ mod tests {
         let text =
             r#"[ "$1 $2 $3" = "exec --rounds 3" ] && echo '{"floor":"F_exec","unit":"us","samples":[450.5,460,470]}'"#;
         let program = script(dir.path(), text).await;
-        let sampled = run(&program, "exec", Floor::Exec, 3, LIMIT).await.unwrap();
+        let sampled = run(&program, "exec", Floor::Exec, 3, Duration::ZERO, LIMIT)
+            .await
+            .unwrap();
         assert_eq!(sampled.samples, [450_500, 460_000, 470_000].map(Duration::from_nanos));
         assert_eq!(sampled.note, None);
     }
@@ -174,7 +178,9 @@ mod tests {
     async fn a_failing_program_is_broken_and_says_why() {
         let dir = tempfile::tempdir().unwrap();
         let program = script(dir.path(), "echo 'user namespaces are off' >&2; exit 3").await;
-        let error = run(&program, "ns6", Floor::Ns6, 1, LIMIT).await.unwrap_err();
+        let error = run(&program, "ns6", Floor::Ns6, 1, Duration::ZERO, LIMIT)
+            .await
+            .unwrap_err();
         assert!(!error.is_absent());
         assert!(error.advice().contains("user namespaces are off"), "{error}");
     }
@@ -182,9 +188,16 @@ mod tests {
     #[tokio::test]
     async fn a_missing_program_is_absent_and_says_how_to_get_it() {
         let dir = tempfile::tempdir().unwrap();
-        let error = run(&dir.path().join("floor"), "box", Floor::Sandbox, 1, LIMIT)
-            .await
-            .unwrap_err();
+        let error = run(
+            &dir.path().join("floor"),
+            "box",
+            Floor::Sandbox,
+            1,
+            Duration::ZERO,
+            LIMIT,
+        )
+        .await
+        .unwrap_err();
         assert!(error.is_absent());
         assert!(error.advice().contains("cargo build -p sandbox --bin floor"));
         let error = fork(&dir.path().join("python3"), 1, LIMIT).await.unwrap_err();

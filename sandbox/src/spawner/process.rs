@@ -1,7 +1,6 @@
 //! Starting the spawner's process, and the socket to it.
 //!
-//! A process that dies with its parent dies with the *thread* that made it. So one thread of ours makes every spawner
-//! and lives until the last handle is gone.
+//! One thread of ours makes every spawner and waits for it: making a process blocks, and so does waiting for one.
 
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

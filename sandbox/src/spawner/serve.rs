@@ -1,13 +1,14 @@
 //! The second process of a spawner: pid 1 of the outer pid namespace, single-threaded, without environment.
 //!
-//! It owns every slot's process and leaf. The control socket is its life line: when that ends it ends, and the kernel
-//! kills everything below it. It decides nothing; the host says build and kill, it says refused and gone.
+//! It owns every slot's process and leaf. The control socket is its life line: when that ends it kills what runs, removes
+//! the cgroups and ends, and should it not get to that, every slot has a socket to the host of its own that ends too. It decides nothing; the host says build and kill, it says refused and gone.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -32,6 +33,9 @@ const RETRY: rustix::event::Timespec = rustix::event::Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
 };
+
+/// How long the last processes may take to die once the host is gone.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 /// A slot that runs.
 struct Running {
@@ -59,7 +63,6 @@ struct Spawner<'a> {
 
 /// Serves until the host is gone.
 pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident]) -> Result<(), StageError> {
-    prctl::set_pdeathsig(Signal::SIGKILL).at(Stage::BaseRoot)?;
     // The directories of the cgroups are not part of the new root: descriptors keep the way to them.
     let (tree, _held) = reach_by_descriptor(&config.tree).at(Stage::Leaf)?;
     base::build(&config)?;
@@ -121,7 +124,30 @@ fn reach_by_descriptor(tree: &CgroupTree) -> std::io::Result<(CgroupTree, Vec<Fi
 
 impl Spawner<'_> {
     fn say(&self, message: &FromSpawner) -> Result<(), StageError> {
-        packet::send(self.control, message, &[]).at(Stage::Message)
+        match packet::send(self.control, message, &[]) {
+            // The host is gone, which the end of the socket is about to tell.
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.at(Stage::Message),
+        }
+    }
+
+    /// The host is gone: nothing of any sandbox is left behind, its cgroups included.
+    fn leave(&mut self, signals: &SignalFd) -> Result<(), StageError> {
+        self.running.values().for_each(end);
+        let until = Instant::now() + FAREWELL;
+        while !(self.running.is_empty() && self.leaving.is_empty()) && Instant::now() < until {
+            let mut child = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut child, PollTimeout::from(2u8)) {
+                Err(nix::Error::EINTR) => {}
+                other => other.map(drop).at(Stage::Message)?,
+            }
+            while signals.read_signal().at(Stage::Message)?.is_some() {}
+            self.reap()?;
+            self.part()?;
+        }
+        // What can't go now is found by the next start.
+        let _left = self.tree.sweep();
+        Ok(())
     }
 
     fn serve(&mut self, signals: &SignalFd) -> Result<(), StageError> {
@@ -136,7 +162,7 @@ impl Spawner<'_> {
             for event in &ready {
                 match event.data.u64() {
                     CONTROL_TOKEN => match packet::receive::<ToSpawner>(self.control).at(Stage::Message)? {
-                        None => return Ok(()),
+                        None => return self.leave(signals),
                         Some((ToSpawner::Kill { id }, _)) => self.kill(id),
                         Some((ToSpawner::Build { id, leaf, plan }, fds)) => self.build(id, &leaf, plan, fds)?,
                     },
