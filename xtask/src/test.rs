@@ -50,7 +50,8 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         );
     }
     let programs = workspace.build(&["build", "--workspace", "--bins"])?;
-    let tests = in_order(workspace.build(&["test", "--workspace", "--no-run"])?);
+    let built = workspace.build(&["test", "--workspace", "--no-run"])?;
+    let tests = in_order(built.into_iter().filter(|executable| executable.is_test).collect());
     if filter.is_none() {
         lint::run(workspace)?;
     }
@@ -252,6 +253,7 @@ mod tests {
             package: Path::new("/w").join(package),
             name: package.to_owned(),
             kind: kind.to_owned(),
+            is_test: true,
             path: PathBuf::new(),
         };
         let sorted = in_order(vec![

@@ -30,6 +30,8 @@ pub(crate) struct Executable {
     pub(crate) name: String,
     /// Cargo's word for the kind of target: `lib`, `bin`, `test`.
     pub(crate) kind: String,
+    /// Whether it is a test program: `cargo test` builds the binaries that tests start as well.
+    pub(crate) is_test: bool,
     pub(crate) path: PathBuf,
 }
 
@@ -96,6 +98,13 @@ struct Message {
     manifest_path: Option<PathBuf>,
     target: Option<Target>,
     executable: Option<PathBuf>,
+    #[serde(default)]
+    profile: Profile,
+}
+
+#[derive(Default, Deserialize)]
+struct Profile {
+    test: bool,
 }
 
 #[derive(Deserialize)]
@@ -118,6 +127,7 @@ fn executable(line: &str) -> Result<Option<Executable>> {
         package: manifest.parent().map(Path::to_path_buf).unwrap_or_default(),
         name: target.name,
         kind: target.kind.into_iter().next().unwrap_or_default(),
+        is_test: message.profile.test,
         path,
     }))
 }
@@ -129,11 +139,15 @@ mod tests {
     #[test]
     fn an_artifact_that_runs_is_found() {
         let line = r#"{"reason":"compiler-artifact","package_id":"x","manifest_path":"/w/cli/Cargo.toml",
-            "target":{"kind":["bin"],"name":"fn","src_path":"/w/cli/src/main.rs"},"executable":"/t/debug/fn"}"#;
+            "target":{"kind":["bin"],"name":"fn","src_path":"/w/cli/src/main.rs"},"profile":{"test":false},
+            "executable":"/t/debug/fn"}"#;
         let found = executable(line).unwrap().unwrap();
         assert_eq!(found.package, Path::new("/w/cli"));
         assert_eq!((found.name.as_str(), found.kind.as_str()), ("fn", "bin"));
         assert_eq!(found.path, Path::new("/t/debug/fn"));
+        assert!(!found.is_test);
+        let tests = line.replace("\"test\":false", "\"test\":true");
+        assert!(executable(&tests).unwrap().unwrap().is_test);
     }
 
     #[test]
