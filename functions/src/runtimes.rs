@@ -7,11 +7,13 @@
 //!
 //! Owns no process but the short ones that ask an interpreter for its version ([`HostRuntimes::find`]).
 
+mod build;
 mod host;
 mod launch;
 pub mod node;
 pub mod python;
 pub mod stdio;
 
+pub use build::build;
 pub use host::{HostRuntimes, Interpreter, Missing, Version};
 pub use launch::{BaseFile, FUNCTION_DIR, Launch, LaunchError, Program, TASK_ROOT, base_files, launch};

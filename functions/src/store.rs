@@ -125,6 +125,11 @@ impl Store {
         self.layout.state_dir()
     }
 
+    /// A directory for files that live as long as one deploy; emptied at every start.
+    pub fn scratch_dir(&self) -> PathBuf {
+        self.layout.temp()
+    }
+
     /// Where the files of a bundle are, read-only. They are there as long as a revision names the bundle.
     pub fn layer(&self, bundle: &Digest) -> PathBuf {
         self.bundles.layer(bundle)

@@ -1,6 +1,7 @@
 //! The whole system, from outside: through the `fn` command, HTTP, and what the host shows.
 
 mod bad_input;
+mod builds;
 mod dashboards;
 mod inside;
 mod lifecycle;

@@ -41,6 +41,7 @@ mod shelf;
 pub mod start;
 pub mod view;
 
+pub use deploy::build::BuildError;
 pub use deploy::check::{CheckError, CheckReport};
 pub use driver::launcher;
 pub use fate::{AcquireError, Fate, StartFailure};

@@ -7,7 +7,9 @@ use functions::runtimes::HostRuntimes;
 use functions::{FunctionName, Revision, RevisionNumber};
 use prometheus::proto::MetricFamily;
 use sandbox::Spawner;
+use tokio::io::AsyncWrite;
 
+use crate::deploy::build::{BuildError, build};
 use crate::deploy::check::{CheckError, CheckReport, check};
 use crate::driver::Driver;
 use crate::driver::launcher::Launcher;
@@ -124,6 +126,20 @@ impl Pool {
     /// [`CheckError`] says why the handler can't be loaded, with everything it printed.
     pub async fn check(&self, revision: &Revision) -> Result<CheckReport, CheckError> {
         check(self.driver.launcher.as_ref(), revision).await
+    }
+
+    /// Runs a build, a revision that `functions::runtimes::build` made, and writes its archive of at most `limit` bytes to
+    /// `into`.
+    ///
+    /// # Errors
+    /// [`BuildError`], with everything that it printed.
+    pub async fn build(
+        &self,
+        revision: &Revision,
+        limit: u64,
+        into: &mut (impl AsyncWrite + Unpin),
+    ) -> Result<(), BuildError> {
+        build(self.driver.launcher.as_ref(), revision, limit, into).await
     }
 
     /// Shuts the pool down: new calls are refused, those in flight and in the queue may end until `deadline`, then everything is

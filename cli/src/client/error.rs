@@ -182,7 +182,7 @@ impl ApiError {
     /// The exit code: the code's own where one word says more than the status does, else by the status.
     pub(crate) fn exit(&self) -> Exit {
         match (self.code.as_str(), self.status) {
-            ("check_failed", _) => Exit::CheckFailed,
+            ("check_failed" | "build_failed", _) => Exit::CheckFailed,
             ("runtime_missing", _) => Exit::Failed,
             ("bundle_too_many_files" | "bundle_too_many_bytes" | "bundle_archive_too_long", _) => Exit::Limit,
             (_, 404) => Exit::NotFound,

@@ -8,13 +8,14 @@
 //! A failure at any station leaves the server as it was; at most it keeps a bundle that nothing names, and removes
 //! that by itself.
 
+use functions::BuildMode;
 use serde_json::{Value, json};
 
 use crate::args::DeployArgs;
 use crate::client::{AdminClient, Check};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::packages::Installer;
+use crate::packages::{Installer, PackagesError};
 use crate::render::{Progress, Screen};
 use crate::staging::Staged;
 
@@ -33,12 +34,18 @@ pub(crate) async fn run(args: &DeployArgs, client: &AdminClient, screen: Screen)
         // A server that is not there is told before minutes of installing, not after.
         client.info().await?;
         let dir = staged.own(installer.makes())?;
-        installer.install(dir, progress)?;
+        match installer.install(dir, progress) {
+            // What has no wheel is built from source by the server, in a sandbox.
+            Err(PackagesError::Failed { .. })
+                if installer == Installer::Pip && plan.build == BuildMode::AllowScripts => {}
+            other => other?,
+        }
     }
     let packed = pack::pack(staged.dir(), progress)?;
     let sent = upload(client, &packed, progress).await?;
     let check = if args.no_check { Check::Skip } else { Check::Before };
     let step = progress.step(match check {
+        _ if plan.build == BuildMode::AllowScripts => "Building",
         Check::Before => "Checking the handler",
         Check::Skip => "Deploying",
     });

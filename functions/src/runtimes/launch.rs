@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::{HostRuntimes, Missing};
-use super::{node, python, stdio};
+use super::{build, node, python, stdio};
 use crate::{Revision, Runtime};
 
 /// Where the bundle is in a sandbox; also the working directory.
@@ -25,7 +25,10 @@ pub struct BaseFile {
 
 /// All files of ours that every sandbox has.
 pub fn base_files() -> Vec<BaseFile> {
-    vec![python::BOOTSTRAP, node::BOOTSTRAP]
+    [python::BOOTSTRAP, node::BOOTSTRAP]
+        .into_iter()
+        .chain(build::SCRIPTS.iter().cloned())
+        .collect()
 }
 
 /// What a sandbox has to run.

@@ -17,8 +17,11 @@ use super::launch::FUNCTION_DIR;
 /// The name under which the resident is started.
 pub const RESIDENT: &str = "stdio";
 
-/// The command line of the function's program.
+/// The command line of the function's program. Only a build names one outside of the bundle, by an absolute path.
 pub(super) fn argv(handler: &str, args: &[String]) -> Vec<String> {
-    let program = format!("{FUNCTION_DIR}/{handler}");
+    let program = match handler.strip_prefix('/') {
+        Some(_) => handler.to_owned(),
+        None => format!("{FUNCTION_DIR}/{handler}"),
+    };
     std::iter::once(program).chain(args.iter().cloned()).collect()
 }

@@ -1,22 +1,16 @@
 //! Loads the handler of a revision once, before it becomes live, in an ordinary sandbox of that revision.
 
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use functions::Revision;
 use functions::wire::Failure;
-use prometheus::IntCounter;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::driver::bring_up::{Failed, Output, bring_up};
+use super::kept::Kept;
+use crate::driver::bring_up::{Failed, bring_up};
 use crate::driver::launcher::{Confined, Launcher};
 use crate::fate::StartFailure;
-use crate::log_tap::{LogRecord, LogSink, Source};
-use crate::shelf::InstanceId;
-
-/// Lines of output that are kept, the last ones.
-const LINES_KEPT: usize = 200;
 
 /// The handler could be loaded.
 #[derive(Clone, Debug, Serialize)]
@@ -52,44 +46,11 @@ impl CheckError {
     }
 }
 
-/// Keeps the output of one process.
-#[derive(Default)]
-struct Kept {
-    lines: Mutex<std::collections::VecDeque<String>>,
-}
-
-impl LogSink for Kept {
-    fn record(&self, record: &LogRecord<'_>) {
-        let mut lines = self.lines.lock().expect("nothing panics under the lock");
-        if lines.len() == LINES_KEPT {
-            lines.pop_front();
-        }
-        lines.push_back(record.text.to_owned());
-    }
-}
-
-impl Kept {
-    fn take(&self) -> Vec<String> {
-        std::mem::take(&mut *self.lines.lock().expect("nothing panics under the lock")).into()
-    }
-}
-
 /// Starts a process of the revision, waits until its handler is loaded, kills it and waits until it is gone.
 ///
 /// Dropping the future kills the process.
 pub(crate) async fn check(launcher: &dyn Launcher, revision: &Revision) -> Result<CheckReport, CheckError> {
-    let kept = Arc::new(Kept::default());
-    let output = Output {
-        source: Source {
-            function: revision.name.clone(),
-            revision: revision.number,
-            instance: InstanceId(0),
-            attributes: false,
-        },
-        sink: kept.clone(),
-        // A check that prints too much is no event that anybody counts.
-        dropped: IntCounter::new("discarded", "not exported").expect("the name is valid"),
-    };
+    let (output, kept) = Kept::output(revision);
     match bring_up(launcher, revision, output, &CancellationToken::new()).await {
         Ok(ready) => {
             bury(ready.body.as_ref()).await;
@@ -112,7 +73,7 @@ pub(crate) async fn check(launcher: &dyn Launcher, revision: &Revision) -> Resul
     }
 }
 
-async fn bury(body: &dyn Confined) {
+pub(super) async fn bury(body: &dyn Confined) {
     body.kill();
     body.gone().await;
 }

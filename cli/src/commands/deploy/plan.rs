@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use functions::detect::DetectError;
 use functions::manifest::{FILE_NAME, ManifestError, ResolveError};
-use functions::{FunctionName, Manifest, Runtime};
+use functions::{BuildMode, FunctionName, Manifest, Runtime};
 
 use crate::commands::name::{self, BadName};
 use crate::exit::Exit;
@@ -22,6 +22,7 @@ pub(super) struct Plan {
     pub(super) name: FunctionName,
     pub(super) runtime: Runtime,
     pub(super) handler: String,
+    pub(super) build: BuildMode,
     /// What was typed, in fn.toml and as options.
     pub(super) manifest: Manifest,
 }
@@ -115,6 +116,7 @@ impl Plan {
             name,
             runtime: settings.runtime,
             handler: settings.handler,
+            build: settings.build,
             manifest,
         })
     }

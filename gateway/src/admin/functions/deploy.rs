@@ -1,13 +1,15 @@
 //! `PUT /v1/functions/NAME`: a bundle and what was typed about it become the live revision.
 //!
 //! ```text
-//! read --> detect, resolve --> launchable here? --> check in a sandbox --> store (one transaction) --> table --> pool
-//! '------------- a failure here changes nothing ---------------------'   '---- in one task, in one order ----'
+//! read --> detect, resolve --> launchable here? --> build --> check --> store (one transaction) --> table --> pool
+//! '------------- a failure here changes nothing ------------------'   '---- in one task, in one order ----'
 //! ```
 
+use std::io::Seek;
 use std::sync::Arc;
 
-use ::functions::runtimes::launch;
+use ::functions::bundle::Limits;
+use ::functions::runtimes::{self, launch};
 use ::functions::store::StoreError;
 use ::functions::{Digest, FunctionName, Manifest, Revision, RevisionNumber, Settings};
 use axum::Json;
@@ -17,7 +19,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use warm_pool::{CheckError, CheckReport};
+use warm_pool::{BuildError, CheckError, CheckReport};
 
 use super::super::Problem;
 use super::super::bundles::refused;
@@ -76,7 +78,8 @@ pub(crate) struct Deployed {
         (status = 400, description = "The document can't be read, or the name can't be a function's", body = ErrorDocument),
         (status = 404, description = "The store has no such bundle (`no_bundle`)", body = ErrorDocument),
         (status = 422, description = "The settings are refused, nothing runnable is in the bundle, the host lacks the runtime, \
-            or the check failed (`check_failed`, with the traceback in `details`)", body = ErrorDocument),
+            the build failed (`build_failed`, with its output in `details`), or the check failed (`check_failed`, with the \
+            traceback in `details`)", body = ErrorDocument),
     ),
 )]
 pub(crate) async fn deploy(
@@ -96,13 +99,14 @@ pub(crate) async fn deploy(
     };
     launch(&draft, &gateway.runtimes)
         .map_err(|error| unprocessable("runtime_missing", chain(&error)).hint(error.hint()))?;
+    let draft = built(&gateway, draft).await?;
     let check = match check {
         true => Some(gateway.pool.check(&draft).await.map_err(|error| failed(&error))?),
         false => None,
     };
     let number = whole({
         let (gateway, name) = (gateway.clone(), name.clone());
-        async move { commit(&gateway, name, bundle, draft.settings).await }
+        async move { commit(&gateway, name, draft.bundle, draft.settings).await }
     })
     .await?;
     Ok(Json(Deployed {
@@ -142,6 +146,42 @@ fn draft(gateway: &Gateway, name: &FunctionName, bundle: Digest, manifest: Value
         .store
         .draft(name, bundle, settings)
         .map_err(|error| refused(&error))
+}
+
+/// Runs the scripts of dependencies where that is allowed: the draft then has the bundle that came of it.
+async fn built(gateway: &Arc<Gateway>, draft: Revision) -> Result<Revision, Problem> {
+    let Some(build) = runtimes::build(&draft, &gateway.store.layer(&draft.bundle)) else {
+        return Ok(draft);
+    };
+    let scratch = tempfile::tempfile_in(gateway.store.scratch_dir()).map_err(|error| cannot_keep(&error))?;
+    let mut archive = tokio::fs::File::from_std(scratch.try_clone().map_err(|error| cannot_keep(&error))?);
+    let limit = Limits::default().archive_bytes();
+    let outcome = gateway.pool.build(&build, limit, &mut archive).await;
+    outcome.map_err(|error| unbuilt(&error))?;
+    let store = gateway.store.clone();
+    let stored = blocking(move || -> Result<_, Problem> {
+        let mut scratch = scratch;
+        scratch.rewind().map_err(|error| cannot_keep(&error))?;
+        store.add_bundle(scratch).map_err(|error| refused(&error))
+    })
+    .await??;
+    Ok(Revision {
+        bundle: stored.digest,
+        ..draft
+    })
+}
+
+fn cannot_keep(error: &std::io::Error) -> Problem {
+    Problem::of(Code::Internal, format!("the built bundle can't be kept: {error}"))
+}
+
+fn unbuilt(error: &BuildError) -> Problem {
+    unprocessable("build_failed", chain(error))
+        .hint(
+            "Nothing was deployed. The build ran in a sandbox without a network; what it needs must be in the bundle, or leave \
+             build = \"allow-scripts\" out.",
+        )
+        .details(json!({ "output": error.output().join("\n") }))
 }
 
 /// Makes the revision durable, then live, then known to the pool. Never interrupted.
