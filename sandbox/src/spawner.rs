@@ -97,7 +97,7 @@ pub enum StartError {
     #[error("the spawner process could not be started")]
     Process(#[source] std::io::Error),
     /// A step of it failed.
-    #[error("the spawner did not come up: {0}")]
+    #[error("the spawner did not come up")]
     Stage(#[from] StageError),
     /// Sandboxes of root would be the host's root.
     #[error("the spawner is never started as root: become an unprivileged user first")]

@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use functions::runtimes::{HostRuntimes, base_files, stdio};
-use sandbox::{BaseFile, CgroupTree, Resident, ResidentCall, Spawner, SpawnerConfig, StartError};
+use sandbox::{
+    BaseFile, CgroupTree, Resident, ResidentCall, Spawner, SpawnerConfig, Stage, StartError, SubordinateIds,
+};
 
 use crate::log_tap::LogSink;
 use crate::pool::{Pool, PoolConfig};
@@ -45,11 +47,12 @@ pub enum HostError {
 }
 
 impl Host {
-    /// Starts the spawner and a pool over it.
+    /// Starts the spawner and a pool over it. Subordinate ids that the user has and that can't be mapped after all (inside
+    /// of another container, for example) are done without.
     ///
     /// # Errors
     /// [`HostError`]; nothing runs then.
-    pub async fn start(self) -> Result<Pool, HostError> {
+    pub async fn start(self) -> Result<Started, HostError> {
         let mount_point = self.state_dir.join("run/root");
         std::fs::create_dir_all(&mount_point).map_err(|source| HostError::MountPoint {
             path: mount_point.clone(),
@@ -60,7 +63,7 @@ impl Host {
             mode: file.mode,
             contents: String::from_utf8_lossy(file.contents).into_owned(),
         });
-        let spawner = Spawner::start(SpawnerConfig {
+        let config = SpawnerConfig {
             entry: SPAWNER_ENTRY.into(),
             program: None,
             mount_point,
@@ -68,14 +71,30 @@ impl Host {
             files: files.collect(),
             tree: self.tree,
             subordinate: sandbox::report::subordinate_ids(),
-        })
-        .await?;
-        Ok(Pool::start(PoolConfig {
+        };
+        let mut subordinate = config.subordinate;
+        let spawner = match Spawner::start(config.clone()).await {
+            Err(StartError::Stage(failure)) if failure.stage == Stage::IdMap && subordinate.take().is_some() => {
+                tracing::warn!(%failure, "subordinate ids can't be mapped here; all functions share one user id");
+                Spawner::start(SpawnerConfig { subordinate, ..config }).await?
+            }
+            other => other?,
+        };
+        let pool = Pool::start(PoolConfig {
             spawner,
             runtimes: self.runtimes,
             logs: self.logs,
-        }))
+        });
+        Ok(Started { pool, subordinate })
     }
+}
+
+/// A pool that runs, and what its sandboxes got.
+pub struct Started {
+    /// The pool.
+    pub pool: Pool,
+    /// The user ids of the host that tell functions apart; `None` when they share one.
+    pub subordinate: Option<SubordinateIds>,
 }
 
 /// Runs as the spawner until its parent is gone; the result is the exit code. `arguments` are those behind

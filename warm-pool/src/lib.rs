@@ -45,7 +45,7 @@ pub use deploy::build::BuildError;
 pub use deploy::check::{CheckError, CheckReport};
 pub use driver::launcher;
 pub use fate::{AcquireError, Fate, StartFailure};
-pub use host::{Host, HostError, SPAWNER_ENTRY, spawner_main};
+pub use host::{Host, HostError, SPAWNER_ENTRY, Started, spawner_main};
 pub use lane::{Lane, LaneError};
 pub use lease::{Lease, Phases};
 pub use log_tap::{LogRecord, LogSink};

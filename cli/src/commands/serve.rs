@@ -17,7 +17,7 @@ use sandbox::cgroup;
 use sandbox::detect::{Detection, Request, detect};
 use sandbox::privileges::{self, PrivilegeError};
 use tracing_subscriber::EnvFilter;
-use warm_pool::{Host, HostError};
+use warm_pool::{Host, HostError, Started};
 
 use super::typed;
 use crate::args::{GlobalArgs, LogFormat, ServeArgs};
@@ -154,14 +154,14 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result
         ..ServeConfig::new(places.state_dir.clone(), places.admin_socket)
     };
     let start = async |opened: &Opened| -> Result<_, HostError> {
-        let report = sandbox::report::host(&detection, sandbox::report::subordinate_ids());
         let host = Host {
             state_dir: places.state_dir,
-            tree: detection.tree,
+            tree: detection.tree.clone(),
             runtimes: opened.runtimes().clone(),
             logs: Arc::new(opened.logs().clone()),
         };
-        let pool = host.start().await?;
+        let Started { pool, subordinate } = host.start().await?;
+        let report = sandbox::report::host(&detection, subordinate);
         Ok((
             pool,
             serde_json::to_value(report).expect("a report has no map with odd keys"),
@@ -194,15 +194,5 @@ impl Explain for ServeError {
             ServeError::Pool(_) => Some("`fn doctor` says what this host lacks and how to mend it.".into()),
             other => ServeError::hint(other).map(Into::into),
         }
-    }
-
-    fn details(&self) -> Option<String> {
-        let mut causes = Vec::new();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            causes.push(error.to_string());
-            cause = error.source();
-        }
-        (!causes.is_empty()).then(|| causes.join(": "))
     }
 }
