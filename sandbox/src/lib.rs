@@ -13,6 +13,7 @@
 //! | [`floors`] | what does the kernel alone take? |
 //! | [`stage`] | at which step did it fail? |
 //! | [`report`] | what can this host enforce? |
+//! | [`trial`] | does a sandbox really start here? |
 //! | [`privileges`] | how does a start as root become a user for good? |
 //! | `packet`, `sys` | messages with descriptors; system calls that no library offers |
 
@@ -28,6 +29,7 @@ pub mod sandbox;
 pub mod spawner;
 pub mod stage;
 mod sys;
+pub mod trial;
 
 pub use cgroup::leaf::Usage;
 pub use cgroup::{CgroupTree, detect};

@@ -102,9 +102,7 @@ fn limits(report: &mut HostReport, detection: &Detection) {
         ("cpu limit", &tree.cpu, "a function can't take the host's processors"),
         ("pids limit", &tree.pids, "a function can't fork without end"),
     ];
-    let delegate = "start it as root once (sudo fn serve drops to an unprivileged user by itself), or have systemd \
-                    delegate: systemd-run --user --scope -p Delegate=yes fn serve; for the cpu controller also put \
-                    [Service] Delegate=cpu cpuset io memory pids into /etc/systemd/system/user@.service.d/delegate.conf";
+    let delegate = delegation();
     for (name, hierarchy, meaning) in rows {
         match hierarchy {
             Some(h) => report.push(
@@ -120,7 +118,7 @@ fn limits(report: &mut HostReport, detection: &Detection) {
                 } else {
                     detection.refusals.join("; ")
                 };
-                report.push(name, State::Missing, found, meaning, Some(delegate.to_owned()));
+                report.push(name, State::Missing, found, meaning, Some(delegate.clone()));
             }
         }
     }
@@ -136,16 +134,36 @@ fn limits(report: &mut HostReport, detection: &Detection) {
         state,
         found,
         "an idle function can be stopped where it stands",
-        Some(delegate.to_owned()),
+        Some(delegate),
     );
 }
 
-fn ids(report: &mut HostReport, subordinate: Option<SubordinateIds>) {
+/// How this user gets groups of his own.
+fn delegation() -> String {
+    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+        return "systemd-run --user --scope -p Delegate=yes fn serve; for the cpu controller also put [Service] \
+                Delegate=cpu cpuset io memory pids into /etc/systemd/system/user@.service.d/delegate.conf; or start it as \
+                root, it becomes an unprivileged user by itself"
+            .into();
+    }
+    let user = user_name();
+    format!(
+        "sudo sh -c 'for c in memory cpu cpuacct pids; do mkdir -p /sys/fs/cgroup/$c/fn-{user} && chown -R {user} \
+         /sys/fs/cgroup/$c/fn-{user}; done' && fn serve --cgroup-root /sys/fs/cgroup/memory/fn-{user}; or start it as root, \
+         it becomes an unprivileged user by itself"
+    )
+}
+
+fn user_name() -> String {
     let uid = Uid::current();
-    let user = User::from_uid(uid)
+    User::from_uid(uid)
         .ok()
         .flatten()
-        .map_or_else(|| uid.to_string(), |user| user.name);
+        .map_or_else(|| uid.to_string(), |user| user.name)
+}
+
+fn ids(report: &mut HostReport, subordinate: Option<SubordinateIds>) {
+    let user = user_name();
     let meaning = "functions of different owners have different user ids of the host";
     match subordinate {
         Some(ids) => {

@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use functions::runtimes::{HostRuntimes, base_files, stdio};
 use sandbox::{
-    BaseFile, CgroupTree, Resident, ResidentCall, Spawner, SpawnerConfig, Stage, StartError, SubordinateIds,
+    BaseFile, CgroupTree, HostReport, Resident, ResidentCall, Spawner, SpawnerConfig, Stage, StartError, SubordinateIds,
 };
+
+use sandbox::report::State;
 
 use crate::log_tap::LogSink;
 use crate::pool::{Pool, PoolConfig};
@@ -95,6 +97,35 @@ pub struct Started {
     pub pool: Pool,
     /// The user ids of the host that tell functions apart; `None` when they share one.
     pub subordinate: Option<SubordinateIds>,
+}
+
+/// Makes one sandbox in a directory of its own, and adds what came of it to `report`: for a look at a host without a server.
+pub async fn try_out(subordinate: Option<SubordinateIds>, report: &mut HostReport) {
+    let dir = match tempfile::tempdir() {
+        Ok(dir) => dir,
+        Err(error) => {
+            report.push(
+                "sandbox",
+                State::Missing,
+                error.to_string(),
+                "a temporary directory",
+                None,
+            );
+            return;
+        }
+    };
+    let config = SpawnerConfig {
+        entry: SPAWNER_ENTRY.into(),
+        program: None,
+        mount_point: dir.path().join("root"),
+        layers: dir.path().join("layers"),
+        files: Vec::new(),
+        tree: CgroupTree::default(),
+        subordinate,
+    };
+    // What can't be made here fails again at its own step, with that step's name.
+    let _made = [&config.mount_point, &config.layers].map(std::fs::create_dir);
+    sandbox::trial::add(config, report).await;
 }
 
 /// Runs as the spawner until its parent is gone; the result is the exit code. `arguments` are those behind

@@ -3,8 +3,9 @@
 //! The server's own report counts when a server is running, because it was made with the server's user and cgroup.
 //! Without one, this process looks for itself. The exit code is 1 when something is not enforced at all.
 
+use functions::runtimes::HostRuntimes;
 use sandbox::detect::Request;
-use sandbox::report::{Finding, State};
+use sandbox::report::{Finding, HostReport, State};
 use serde_json::{Value, json};
 
 use crate::client::{AdminClient, ClientError};
@@ -28,7 +29,7 @@ pub(crate) async fn run(client: &AdminClient, screen: Screen) -> Result<Exit, Fa
         Err(other) => return Err(other.into()),
     };
     let server = info.as_ref().map(|info| findings(&info["report"])).transpose()?;
-    let local = probe();
+    let local = probe().await;
     let counted = match (&server, &local) {
         (Some(findings), _) | (None, Some(findings)) => findings,
         (None, None) => {
@@ -50,8 +51,8 @@ pub(crate) async fn run(client: &AdminClient, screen: Screen) -> Result<Exit, Fa
     Ok(if missing.is_empty() { Exit::Ok } else { Exit::Failed })
 }
 
-/// Looks at this host without a server, as the user who asks. `None` when /proc can't be read.
-fn probe() -> Option<Vec<Finding>> {
+/// Looks at this host without a server, as the user who asks, and makes one sandbox. `None` when /proc can't be read.
+async fn probe() -> Option<Vec<Finding>> {
     let name = format!("fn-doctor-{}", std::process::id());
     let request = Request {
         root: None,
@@ -59,8 +60,34 @@ fn probe() -> Option<Vec<Finding>> {
         owner: None,
     };
     let detection = sandbox::detect::look(&request).ok()?;
-    let report = sandbox::report::host(&detection, sandbox::report::subordinate_ids());
+    let subordinate = sandbox::report::subordinate_ids();
+    let mut report = sandbox::report::host(&detection, subordinate);
+    warm_pool::host::try_out(subordinate, &mut report).await;
+    interpreters(&mut report);
     Some(report.findings)
+}
+
+/// Python and Node are not needed by everybody, but whoever needs them wants to know.
+fn interpreters(report: &mut HostReport) {
+    let runtimes = HostRuntimes::find();
+    for (name, found) in [("python", &runtimes.python), ("node", &runtimes.node)] {
+        let meaning = "functions of this runtime can be deployed";
+        match found {
+            Ok(interpreter) => {
+                let found = format!("{} {}", interpreter.path.display(), interpreter.version);
+                report.push(name, State::Ok, found, meaning, None);
+            }
+            Err(missing) => {
+                report.push(
+                    name,
+                    State::Weaker,
+                    missing.to_string(),
+                    meaning,
+                    Some(missing.hint().into()),
+                );
+            }
+        }
+    }
 }
 
 /// Reads a report: an object with findings.
