@@ -113,11 +113,7 @@ fn limits(report: &mut HostReport, detection: &Detection) {
                 None,
             ),
             None => {
-                let found = if detection.refusals.is_empty() {
-                    "no hierarchy has this controller".to_owned()
-                } else {
-                    detection.refusals.join("; ")
-                };
+                let found = refusals(detection, name);
                 report.push(name, State::Missing, found, meaning, Some(delegate.clone()));
             }
         }
@@ -136,6 +132,22 @@ fn limits(report: &mut HostReport, detection: &Detection) {
         "an idle function can be stopped where it stands",
         Some(delegate),
     );
+}
+
+/// What stood in the way of a limit: the refusals that name its controller, all of them when none does.
+fn refusals(detection: &Detection, limit: &str) -> String {
+    let controller = limit.split(' ').next().unwrap_or(limit);
+    let named: Vec<&str> = detection
+        .refusals
+        .iter()
+        .filter(|refusal| refusal.contains(controller))
+        .map(String::as_str)
+        .collect();
+    match (named.is_empty(), detection.refusals.is_empty()) {
+        (false, _) => named.join("; "),
+        (true, false) => detection.refusals.join("; "),
+        (true, true) => "no hierarchy has this controller".to_owned(),
+    }
 }
 
 /// How this user gets groups of his own.

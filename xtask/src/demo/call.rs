@@ -28,6 +28,11 @@ impl Reply {
         self.head.contains(text) || String::from_utf8_lossy(&self.body).contains(text)
     }
 
+    /// The whole body, read as JSON.
+    pub(super) fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(&self.body).context("the body is no JSON")
+    }
+
     /// The body as text, cut where it is long.
     pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).trim().chars().take(2000).collect()

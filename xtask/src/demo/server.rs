@@ -233,6 +233,6 @@ fn address(place: &Place) -> Option<String> {
     let socket = place.admin_socket();
     let args = ["--unix-socket", socket.to_str()?, "http://localhost/v1/info"];
     let reply = call::curl(&place.path("scratch"), &args).ok()?;
-    let info: serde_json::Value = serde_json::from_str(&reply.text()).ok()?;
+    let info = reply.json().ok()?;
     Some(info["url"].as_str()?.trim_end_matches('/').to_owned())
 }
