@@ -259,3 +259,19 @@ async fn a_drain_answers_what_is_in_flight() {
     let dir = platform.stop().await;
     assert!(!dir.path().join("admin.sock").exists());
 }
+
+#[tokio::test]
+async fn a_server_that_can_start_nothing_says_that_it_is_not_ready() {
+    let platform = Platform::start().await;
+    assert_eq!(platform.get("/readyz").await.json()["status"], "ready");
+    platform.puppets.seem_down(true);
+    let reply = platform.get("/readyz").await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["status"]),
+        (503, &json!("no_sandboxes"))
+    );
+    // The process itself is sound: restarting it would only make things worse.
+    assert_eq!(platform.get("/healthz").await.status, 200);
+    platform.puppets.seem_down(false);
+    assert_eq!(platform.get("/readyz").await.status, 200);
+}
