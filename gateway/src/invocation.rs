@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use functions::wire::Failure;
-use functions::{BootId, Revision, Runtime};
+use functions::{BootId, Revision, Runtime, printable};
 use jiff::Timestamp;
 use warm_pool::Lease;
 
@@ -102,10 +102,10 @@ impl Invocation {
         if self.revision.settings.runtime != Runtime::Stdio {
             return;
         }
-        let mut text = format!("{}: {}", failure.error_type, failure.error_message);
+        let mut text = failure.to_string();
         for line in &failure.stack_trace {
             text.push('\n');
-            text.push_str(line.trim_end_matches('\n'));
+            text.push_str(&printable(line.trim_end_matches('\n')));
         }
         self.gateway.logs.record(Line {
             time: Timestamp::now(),
