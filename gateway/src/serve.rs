@@ -257,7 +257,12 @@ impl Opened {
             let (gateway, router) = (gateway.clone(), routes::public(gateway.clone()));
             move |arrival, request| routes::serve_public(gateway.clone(), router.clone(), arrival, request)
         });
-        let operators = server::serve(admin, config.connections, drain.clone(), {
+        // An operator may stop to read a log that is followed, and is told what was missed.
+        let patient = ConnectionLimits {
+            write_stall: None,
+            ..config.connections
+        };
+        let operators = server::serve(admin, patient, drain.clone(), {
             let (gateway, router) = (gateway.clone(), routes::private(gateway.clone()));
             move |arrival, request| routes::serve_private(gateway.clone(), router.clone(), arrival, request)
         });
