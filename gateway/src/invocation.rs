@@ -122,9 +122,15 @@ impl Invocation {
     fn count(&mut self, status: u16) {
         if !std::mem::replace(&mut self.counted, true) {
             let start = self.found.as_ref().map_or(NO_START, |found| found.start);
+            let name = &self.revision.name;
             self.gateway
                 .telemetry
-                .invocation(&self.revision.name, start, status, self.arrived.elapsed());
+                .invocation(name, start, status, self.arrived.elapsed());
+            // A call that outlives its function would bring its series back. The table is changed before the series go, so one of
+            // the two, the removal or this look, comes last and takes them away.
+            if self.gateway.live.get(name).is_none() {
+                self.gateway.telemetry.forget(name);
+            }
         }
     }
 }

@@ -160,6 +160,8 @@ fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(S
 }
 
 async fn acquire(gateway: &Gateway, admitted: &Admitted, invocation: &mut Invocation) -> Result<Lease, Outcome> {
+    // The body may have taken seconds to arrive. A function that was removed meanwhile must not be started again by it.
+    admission::known(gateway, &admitted.revision.name)?;
     match gateway.pool.acquire(&admitted.revision, admitted.deadline.at()).await {
         Ok(lease) => {
             invocation.found(&lease);
