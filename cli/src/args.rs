@@ -84,7 +84,7 @@ pub(crate) struct ServeArgs {
     /// How the server writes its own log
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub(crate) log_format: LogFormat,
-    /// A further host name to answer to, besides localhost, *.localhost, 127.0.0.1 and [::1]
+    /// A further host name to answer to, besides localhost, *.localhost and the loopback addresses
     #[arg(long = "host", value_name = "NAME")]
     pub(crate) hosts: Vec<String>,
     /// Show a function's exceptions to its callers

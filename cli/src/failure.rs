@@ -5,6 +5,7 @@
 
 use std::error::Error;
 
+use functions::printable;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
@@ -58,7 +59,8 @@ impl Failure {
         if let Some(details) = &self.details {
             text.push('\n');
             for line in details.trim_end().lines() {
-                text.push_str(&format!("    {line}\n"));
+                // A traceback is what a stranger's code says; the terminal shows it and does not obey it.
+                text.push_str(&format!("    {}\n", printable(line)));
             }
             text.push('\n');
         }
@@ -116,10 +118,10 @@ mod tests {
     fn the_text_has_the_details_between_the_message_and_the_hint() {
         let mut failure = Failure::new(Exit::CheckFailed, "check_failed", "the handler can't be loaded");
         failure.hint = Some("mend it".into());
-        failure.details = Some("Traceback\n  line 1\n".into());
+        failure.details = Some("Traceback\n  line \x1b[2J1\n".into());
         assert_eq!(
             failure.to_text(),
-            "error: the handler can't be loaded\n\n    Traceback\n      line 1\n\nhint: mend it\n"
+            "error: the handler can't be loaded\n\n    Traceback\n      line \\x1b[2J1\n\nhint: mend it\n"
         );
     }
 

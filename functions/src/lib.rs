@@ -9,6 +9,7 @@
 //! | [`revision`] | one immutable deploy |
 //! | [`store`] | where bundles and revisions live on disk |
 //! | [`payload`] | a request as a function sees it, and its answer as an HTTP reply |
+//! | [`mod@printable`] | text of strangers, fit to be shown |
 //! | [`runtimes`] | which program runs a revision, and the shims it speaks through |
 //! | [`wire`] | the frames between the host and an instance |
 //!
@@ -23,6 +24,7 @@ pub mod digest;
 pub mod manifest;
 pub mod name;
 pub mod payload;
+pub mod printable;
 pub mod revision;
 pub mod runtimes;
 pub mod size;
@@ -36,6 +38,7 @@ pub use digest::Digest;
 pub use manifest::{BuildMode, Keep, RootfsMode, Runtime, Scale};
 pub use manifest::{Manifest, Settings};
 pub use name::FunctionName;
+pub use printable::{one_line, printable};
 pub use revision::{Revision, RevisionNumber};
 pub use size::ByteSize;
 pub use span::Span;

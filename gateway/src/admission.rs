@@ -25,6 +25,11 @@ pub(crate) fn find(gateway: &Gateway, name: &FunctionName) -> Result<Arc<Revisio
     if gateway.drain.is_begun() {
         return Err(Outcome::new(Code::Draining, "the server is shutting down").close());
     }
+    known(gateway, name)
+}
+
+/// The live revision, also for a request that came before the drain began. `function_not_found` is the only error.
+pub(crate) fn known(gateway: &Gateway, name: &FunctionName) -> Result<Arc<Revision>, Outcome> {
     gateway
         .live
         .get(name)

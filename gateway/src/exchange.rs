@@ -59,7 +59,7 @@ pub(crate) enum Content {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failed {
     /// The function raised an error, or its process was told to stop.
-    #[error("the function failed: {}: {}", .0.error_type, .0.error_message)]
+    #[error("the function failed: {0}")]
     Function(Box<Failure>),
     /// What it answered is no HTTP reply.
     #[error("the function's answer is no HTTP reply")]
@@ -123,7 +123,7 @@ impl Failed {
 
 /// The outcome of an error that the function itself describes.
 pub(crate) fn function_error(code: Code, message: &'static str, failure: &Failure, errors: Errors) -> Outcome {
-    let detail = format!("{message}: {}: {}", failure.error_type, failure.error_message);
+    let detail = format!("{message}: {failure}");
     let outcome = Outcome::new(code, message).detail(detail);
     match errors {
         Errors::Hidden => outcome,

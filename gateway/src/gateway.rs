@@ -8,6 +8,7 @@ use functions::store::Store;
 use jiff::Timestamp;
 use warm_pool::{LogRecord, LogSink, Pool};
 
+use crate::bodies::Bodies;
 use crate::exchange::Errors;
 use crate::limits::HeadLimits;
 use crate::live::Live;
@@ -26,6 +27,7 @@ pub(crate) struct Gateway {
     pub(crate) telemetry: Telemetry,
     pub(crate) hosts: Hosts,
     pub(crate) limits: HeadLimits,
+    pub(crate) bodies: Bodies,
     pub(crate) errors: Errors,
     pub(crate) drain: Drain,
     pub(crate) about: About,

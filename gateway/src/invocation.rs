@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use functions::wire::Failure;
-use functions::{BootId, Revision, Runtime};
+use functions::{BootId, Revision, Runtime, printable};
 use jiff::Timestamp;
 use warm_pool::Lease;
 
@@ -102,10 +102,10 @@ impl Invocation {
         if self.revision.settings.runtime != Runtime::Stdio {
             return;
         }
-        let mut text = format!("{}: {}", failure.error_type, failure.error_message);
+        let mut text = failure.to_string();
         for line in &failure.stack_trace {
             text.push('\n');
-            text.push_str(line.trim_end_matches('\n'));
+            text.push_str(&printable(line.trim_end_matches('\n')));
         }
         self.gateway.logs.record(Line {
             time: Timestamp::now(),
@@ -122,9 +122,15 @@ impl Invocation {
     fn count(&mut self, status: u16) {
         if !std::mem::replace(&mut self.counted, true) {
             let start = self.found.as_ref().map_or(NO_START, |found| found.start);
+            let name = &self.revision.name;
             self.gateway
                 .telemetry
-                .invocation(&self.revision.name, start, status, self.arrived.elapsed());
+                .invocation(name, start, status, self.arrived.elapsed());
+            // A call that outlives its function would bring its series back. The table is changed before the series go, so one of
+            // the two, the removal or this look, comes last and takes them away.
+            if self.gateway.live.get(name).is_none() {
+                self.gateway.telemetry.forget(name);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | in | [`server`] (sockets, connections, drain), [`limits`], [`request_id`] |
 //! | route | `routes`, [`resolve`], [`live`] |
-//! | admit | `admission`, [`deadline`] |
+//! | admit | `admission`, [`deadline`], [`bodies`] |
 //! | acquire | the pool, of another crate |
 //! | exchange | `exchange` |
 //! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
@@ -16,6 +16,7 @@
 
 mod admin;
 mod admission;
+pub mod bodies;
 pub mod deadline;
 mod exchange;
 mod gateway;

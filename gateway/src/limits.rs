@@ -11,6 +11,7 @@ use http::request::Parts;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
+use crate::bodies::{Charge, Full};
 use crate::outcome::{Code, Outcome};
 
 /// The bounds of a request's head.
@@ -76,13 +77,16 @@ pub enum BodyError {
         /// The bound, in bytes.
         limit: u64,
     },
+    /// The bodies of all calls together weigh as much as they may.
+    #[error(transparent)]
+    NoRoom(#[from] Full),
     /// The connection broke or its framing is wrong.
     #[error("the request body broke off")]
     Broken(#[source] axum::Error),
 }
 
 impl BodyError {
-    /// What the caller gets for it. The connection is closed in both cases: the rest of the body is still on it.
+    /// What the caller gets for it. The connection is closed in every case: the rest of the body is still on it.
     pub fn outcome(self) -> Outcome {
         match self {
             Self::TooLarge { limit } => Outcome::new(
@@ -90,6 +94,9 @@ impl BodyError {
                 format!("the request body is over the limit of {limit} bytes"),
             )
             .close(),
+            Self::NoRoom(full) => Outcome::new(Code::Unavailable, "the server holds as many request bodies as it may")
+                .detail(full.to_string())
+                .close(),
             Self::Broken(cause) => Outcome::new(Code::BadRequest, "the request body broke off or is malformed")
                 .detail(format!("the request body broke off: {cause}"))
                 .close(),
@@ -110,8 +117,8 @@ pub fn check_declared(head: &Parts, limit: u64) -> Result<(), BodyError> {
     }
 }
 
-/// The whole body, at most `limit` bytes. A body that came in one piece is handed on without a copy.
-pub async fn collect(mut body: Body, limit: u64) -> Result<Bytes, BodyError> {
+/// The whole body, at most `limit` bytes, each of them on `charge`. A body that came in one piece is handed on without a copy.
+pub async fn collect(mut body: Body, limit: u64, charge: &mut Charge) -> Result<Bytes, BodyError> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
     }
@@ -119,14 +126,17 @@ pub async fn collect(mut body: Body, limit: u64) -> Result<Bytes, BodyError> {
     let Some(first) = next(&mut body, &mut counted).await? else {
         return Ok(Bytes::new());
     };
+    charge.add(first.len())?;
     let Some(second) = next(&mut body, &mut counted).await? else {
         return Ok(first);
     };
+    charge.add(second.len())?;
     let announced = body.size_hint().lower().min(limit) as usize;
     let mut all = BytesMut::with_capacity(first.len() + second.len() + announced);
     all.extend_from_slice(&first);
     all.extend_from_slice(&second);
     while let Some(piece) = next(&mut body, &mut counted).await? {
+        charge.add(piece.len())?;
         all.extend_from_slice(&piece);
     }
     Ok(all.freeze())
@@ -174,6 +184,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::bodies::Bodies;
 
     fn head(target: &str, headers: &[(String, String)]) -> Parts {
         let mut request = Request::get(target);
@@ -223,7 +234,7 @@ mod tests {
         fn a_collected_body_is_whole_or_refused(sizes in prop::collection::vec(0usize..50, 0..8), limit in 0u64..200) {
             let total: usize = sizes.iter().sum();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            match runtime.block_on(collect(pieces(&sizes), limit)) {
+            match runtime.block_on(collect(pieces(&sizes), limit, &mut Bodies::new(1000).charge())) {
                 Ok(all) => prop_assert!(all.len() == total && total as u64 <= limit),
                 Err(BodyError::TooLarge { .. }) => prop_assert!(total as u64 > limit),
                 Err(other) => prop_assert!(false, "{other}"),

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use functions::one_line;
 use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::request_id::RequestId;
+
+/// Most characters of a detail.
+const MOST_DETAIL: usize = 2000;
 
 /// Where the reason for an outcome lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -158,9 +162,10 @@ impl Outcome {
         }
     }
 
-    /// Adds the text that only the log holds.
-    pub fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.detail = Some(detail.into());
+    /// Adds the text that only the log holds. It becomes one line of bounded length: a function must be able neither to forge
+    /// an event of the operator's log nor to fill it.
+    pub fn detail(mut self, detail: impl AsRef<str>) -> Self {
+        self.detail = Some(one_line(detail.as_ref(), MOST_DETAIL));
         self
     }
 
@@ -279,6 +284,14 @@ mod tests {
                 .headers()
                 .contains_key(RETRY_AFTER)
         );
+    }
+
+    #[test]
+    fn a_detail_is_one_short_line() {
+        let outcome = Outcome::new(Code::FunctionError, "it failed").detail("x\n2026 ERROR forged\x1b[31m");
+        assert_eq!(outcome.detail.as_deref(), Some("x\\x0a2026 ERROR forged\\x1b[31m"));
+        let outcome = Outcome::new(Code::BadReply, "nonsense").detail("x".repeat(3_000_000));
+        assert_eq!(outcome.detail.map(|detail| detail.len()), Some(MOST_DETAIL + 3));
     }
 
     #[test]

@@ -21,6 +21,7 @@ use functions::runtimes::HostRuntimes;
 use functions::store::StoreError;
 use warm_pool::Pool;
 
+use crate::bodies::Bodies;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
 use crate::limits::HeadLimits;
@@ -50,12 +51,14 @@ pub struct ServeConfig {
     pub drain: Duration,
     /// Bounds of a request's head.
     pub head: HeadLimits,
+    /// Bytes of request bodies that may be held in memory at one time, all calls of handlers together.
+    pub bodies: usize,
     /// Bounds of connections.
     pub connections: ConnectionLimits,
 }
 
 impl ServeConfig {
-    /// A configuration with every default: 127.0.0.1:8080, no further host, errors hidden, 30 s to drain.
+    /// A configuration with every default: 127.0.0.1:8080, no further host, errors hidden, 30 s to drain, 512 MiB of bodies.
     pub fn new(state_dir: PathBuf, admin_socket: PathBuf) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
@@ -66,6 +69,7 @@ impl ServeConfig {
             strict: false,
             drain: Duration::from_secs(30),
             head: HeadLimits::default(),
+            bodies: 512 * 1024 * 1024,
             connections: ConnectionLimits::default(),
         }
     }
@@ -238,6 +242,7 @@ impl Opened {
             telemetry: Telemetry::new(),
             hosts: Hosts::new(config.hosts),
             limits: config.head,
+            bodies: Bodies::new(config.bodies),
             errors: if config.expose_errors {
                 Errors::Exposed
             } else {
@@ -257,7 +262,12 @@ impl Opened {
             let (gateway, router) = (gateway.clone(), routes::public(gateway.clone()));
             move |arrival, request| routes::serve_public(gateway.clone(), router.clone(), arrival, request)
         });
-        let operators = server::serve(admin, config.connections, drain.clone(), {
+        // An operator may stop to read a log that is followed, and is told what was missed.
+        let patient = ConnectionLimits {
+            write_stall: None,
+            ..config.connections
+        };
+        let operators = server::serve(admin, patient, drain.clone(), {
             let (gateway, router) = (gateway.clone(), routes::private(gateway.clone()));
             move |arrival, request| routes::serve_private(gateway.clone(), router.clone(), arrival, request)
         });

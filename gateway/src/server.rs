@@ -31,6 +31,8 @@ pub use listen::{BindError, Listener, Peer};
 pub struct ConnectionLimits {
     /// How long a request's head may take, from the moment the connection waits for one. Also ends idle connections. Default 30 s.
     pub head_timeout: Duration,
+    /// How long a peer may take nothing of a reply that waits for it; then its connection is cut. `None` waits for ever. Default 30 s.
+    pub write_stall: Option<Duration>,
     /// Connections at one time; more wait to be accepted. Default 8192.
     pub connections: usize,
 }
@@ -39,6 +41,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(30),
+            write_stall: Some(Duration::from_secs(30)),
             connections: 8192,
         }
     }

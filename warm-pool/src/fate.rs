@@ -93,7 +93,7 @@ pub enum StartFailure {
     #[error("the sandbox could not be made")]
     Sandbox(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The handler could not be loaded; this is what it said.
-    #[error("the handler could not be loaded: {}: {}", .0.error_type, .0.error_message)]
+    #[error("the handler could not be loaded: {0}")]
     Init(Failure),
     /// The handler was not loaded in time.
     #[error("the handler was not loaded within {0:?}")]

@@ -7,6 +7,7 @@
 //! A fleet that is dropped kills its instances.
 
 mod action;
+mod look;
 mod wait;
 
 use std::collections::HashMap;
@@ -18,16 +19,15 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 use crate::driver::Driver;
-use crate::driver::launcher::{Ending, Usage};
+use crate::driver::launcher::Ending;
 use crate::fate::{AcquireError, Fate, StartFailure};
 use crate::instance::Instance;
 use crate::lane::Lane;
 use crate::lease::{Lease, Phases};
 use crate::metrics::Record;
 use crate::policy::Scale;
-use crate::shelf::{Acquired, Counts, Grant, GrantKind, InstanceId, Refusal, Shelf, WaiterId};
+use crate::shelf::{Acquired, Grant, GrantKind, InstanceId, Refusal, Shelf, WaiterId};
 use crate::start::{EvictScope, Poison, Start};
-use crate::view::{FunctionPoolView, InstanceView};
 
 type Outcome = Result<Lease, AcquireError>;
 
@@ -346,69 +346,6 @@ impl Fleet {
         true
     }
 
-    /// Everything counted.
-    pub(crate) fn counts(&self) -> Counts {
-        self.lock().shelf.counts()
-    }
-
-    /// What all instances use together; `None` when there is none. Reads files of the kernel.
-    pub(crate) fn usage(&self) -> Option<Usage> {
-        self.living()
-            .iter()
-            .map(|instance| instance.body.usage())
-            .reduce(|sum, more| Usage {
-                memory_bytes: plus(sum.memory_bytes, more.memory_bytes),
-                pids: plus(sum.pids, more.pids),
-            })
-    }
-
-    /// What a person wants to know. Reads files of the kernel.
-    pub(crate) fn describe(&self) -> FunctionPoolView {
-        let now = Instant::now();
-        let (counts, roll, failure) = {
-            let state = self.lock();
-            let failure = state.failures.last().map(|(_, failure)| failure.clone());
-            (state.shelf.counts(), state.shelf.roll(), failure)
-        };
-        let living = self.living();
-        let instances = roll
-            .into_iter()
-            .map(|(id, revision, state, leased, idle_since)| {
-                let instance = living.iter().find(|instance| instance.id == id);
-                let usage = instance.map(|instance| instance.body.usage());
-                InstanceView {
-                    id,
-                    revision,
-                    state,
-                    leased,
-                    boot_id: instance.map(|instance| instance.boot_id),
-                    runtime: instance.map(|instance| instance.runtime.clone()),
-                    reason: instance.map(|instance| instance.reason),
-                    age_ms: instance.map(|instance| millis(now.saturating_duration_since(instance.ready_at))),
-                    idle_ms: idle_since.map(|since| millis(now.saturating_duration_since(since))),
-                    memory_bytes: usage.and_then(|usage| usage.memory_bytes),
-                    pids: usage.and_then(|usage| usage.pids),
-                }
-            })
-            .collect();
-        FunctionPoolView {
-            name: self.record.name.clone(),
-            counts,
-            instances,
-            last_failure: failure.map(|failure| failure.to_string()),
-        }
-    }
-
-    fn living(&self) -> Vec<Arc<Instance>> {
-        let state = self.lock();
-        state
-            .members
-            .values()
-            .filter_map(|member| member.live.as_ref())
-            .map(|live| live.instance.clone())
-            .collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("nothing panics under the lock")
     }
@@ -492,15 +429,4 @@ impl Drop for Fleet {
     fn drop(&mut self) {
         self.stop.cancel();
     }
-}
-
-fn plus(sum: Option<u64>, more: Option<u64>) -> Option<u64> {
-    match (sum, more) {
-        (Some(sum), Some(more)) => Some(sum + more),
-        (sum, more) => sum.or(more),
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

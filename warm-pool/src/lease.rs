@@ -99,6 +99,11 @@ impl Lease {
         self.lane().begin()
     }
 
+    /// Counts the time that the handler took; for a streamed reply, until its head. Called once for each answer.
+    pub fn handled(&self, took: Duration) {
+        self.fleet.record.handler.observe(took.as_secs_f64());
+    }
+
     /// Ends the exchange after END or ERROR came: reads what the invocation printed, then the lane is clean.
     ///
     /// # Errors

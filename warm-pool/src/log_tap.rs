@@ -22,7 +22,7 @@ use nix::fcntl::{FcntlArg, fcntl};
 use prometheus::IntCounter;
 use tokio::net::unix::pipe::Receiver;
 
-use self::lines::{Lines, printable};
+use self::lines::{Lines, shown};
 use crate::shelf::InstanceId;
 
 /// Bytes of one invocation that are reported: 1 MiB.
@@ -196,7 +196,7 @@ impl Tap {
         let (taken, dropped) = bytes.split_at(bytes.len().min(left));
         state.reported += taken.len() as u64;
         let mut lines = std::mem::take(&mut state.lines);
-        lines.push(taken, |line| self.report(state, &printable(line)));
+        lines.push(taken, |line| self.report(state, &shown(line)));
         state.lines = lines;
         if !dropped.is_empty() {
             self.dropped.inc_by(dropped.len() as u64);
@@ -210,7 +210,7 @@ impl Tap {
 
     fn flush(&self, state: &mut State) {
         let mut lines = std::mem::take(&mut state.lines);
-        lines.flush(|line| self.report(state, &printable(line)));
+        lines.flush(|line| self.report(state, &shown(line)));
         state.lines = lines;
     }
 

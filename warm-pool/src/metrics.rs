@@ -42,9 +42,11 @@ pub const PHASE_BUCKETS: [f64; 21] = [
     10.0, 30.0, 60.0, 120.0, 300.0,
 ];
 
-/// Values of the label `phase` of [`PHASES`]: `queue` for every call, the others for every start. `sandbox` holds the five finer
+/// Values of the label `phase` of [`PHASES`]: `queue` and `handler` for every call, the others for every start. `sandbox` holds the five finer
 /// ones and the way to the spawner and back.
-pub const PHASE_NAMES: [&str; 8] = ["queue", "sandbox", "init", "leaf", "clone", "rootfs", "confine", "exec"];
+pub const PHASE_NAMES: [&str; 9] = [
+    "queue", "handler", "sandbox", "init", "leaf", "clone", "rootfs", "confine", "exec",
+];
 
 /// The counters and histograms of all functions.
 pub(crate) struct Metrics {
@@ -62,6 +64,7 @@ pub(crate) struct Record {
     pub(crate) oom_kills: IntCounter,
     pub(crate) log_dropped: IntCounter,
     pub(crate) queue: Histogram,
+    pub(crate) handler: Histogram,
     removed: AtomicBool,
 }
 
@@ -111,6 +114,7 @@ impl Metrics {
             oom_kills: self.oom_kills.with_label_values(&[name.as_str()]),
             log_dropped: self.log_dropped.with_label_values(&[name.as_str()]),
             queue: self.phases.with_label_values(&[name.as_str(), "queue"]),
+            handler: self.phases.with_label_values(&[name.as_str(), "handler"]),
             removed: AtomicBool::new(false),
         }
     }

@@ -120,6 +120,11 @@ impl Pool {
         gone.len()
     }
 
+    /// Whether instances could be started at this moment. `false` while the process that makes sandboxes is being restarted.
+    pub fn is_up(&self) -> bool {
+        self.driver.launcher.is_up()
+    }
+
     /// Loads the handler of a revision in an ordinary sandbox of it, and kills that.
     ///
     /// # Errors

@@ -183,6 +183,9 @@ fn refused(name: &FunctionName, mut error: ApiError) -> Failure {
     if let (None, 500.., Some(request)) = (&error.hint, error.status, &error.request_id) {
         error.hint = Some(format!("See what it printed: fn logs {name} --request {request}"));
     }
+    if error.hint.is_none() && error.code == "function_not_found" {
+        error.hint = Some("See which there are: fn list".into());
+    }
     error.into()
 }
 

@@ -222,8 +222,11 @@ async fn answer(State(book): State<Book>, method: Method, uri: Uri, headers: Hea
     });
     let reply = book.replies.lock().unwrap().get(&route).cloned();
     let Some((status, headers, body)) = reply else {
-        let document = json!({ "error": { "code": "function_not_found", "message": "no function has this name", "request_id": "r1",
-                               "hint": "See which there are: fn list" } });
+        let mut document = json!({ "error": { "code": "function_not_found", "message": "no function has this name", "request_id": "r1" } });
+        // A refused call is answered as every caller is, without advice for operators.
+        if !uri.path().contains("/invoke") {
+            document["error"]["hint"] = json!("See which there are: fn list");
+        }
         return (StatusCode::NOT_FOUND, axum::Json(document)).into_response();
     };
     let mut response = Response::builder().status(status);

@@ -3,6 +3,8 @@
 //! Paths in here come from strangers: they are shortened and their control characters escaped, so that a
 //! refusal can be logged and shown.
 
+use crate::one_line;
+
 /// Most characters of a path that a message shows.
 const SHOWN: usize = 200;
 
@@ -146,13 +148,8 @@ impl Refusal {
 /// A path from a stranger, fit to be shown: short and without control characters.
 pub(super) fn shown(path: &[u8]) -> String {
     // Four bytes are the most that a character has, so the cut is never before the last shown character.
-    let start = &path[..path.len().min(SHOWN * 4)];
-    let text = String::from_utf8_lossy(start);
-    let mut shown: String = text.chars().take(SHOWN).flat_map(char::escape_debug).collect();
-    if text.chars().count() > SHOWN {
-        shown.push_str("...");
-    }
-    shown
+    let start = &path[..path.len().min((SHOWN + 1) * 4)];
+    one_line(&String::from_utf8_lossy(start), SHOWN)
 }
 
 #[cfg(test)]
@@ -162,7 +159,7 @@ mod tests {
     #[test]
     fn shown_paths_are_short_and_harmless() {
         assert_eq!(shown(b"a/b"), "a/b");
-        assert_eq!(shown(b"a\n\x1b[31m"), "a\\n\\u{1b}[31m");
+        assert_eq!(shown(b"a\n\x1b[31m"), "a\\x0a\\x1b[31m");
         assert_eq!(shown(&[0xff]), "\u{fffd}");
         assert_eq!(shown(&[b'a'; 5000]).len(), SHOWN + 3);
     }

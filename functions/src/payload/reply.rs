@@ -142,14 +142,14 @@ fn structured_head(status: &Value, headers: Option<Value>, cookies: Option<Value
     };
     let status = code
         .and_then(final_status)
-        .ok_or_else(|| BadReply::Status(shortened(status)))?;
+        .ok_or_else(|| BadReply::Status(shortened(&status.to_string())))?;
     let mut map = HeaderMap::new();
     for (name, value) in object(headers)? {
         match value {
             Value::String(text) => append(&mut map, &name, &text)?,
             Value::Number(_) | Value::Bool(_) => append(&mut map, &name, &value.to_string())?,
             Value::Null => {}
-            Value::Array(_) | Value::Object(_) => return Err(BadReply::HeaderValue(name)),
+            Value::Array(_) | Value::Object(_) => return Err(BadReply::HeaderValue(shortened(&name))),
         }
     }
     if !map.contains_key(CONTENT_TYPE) {
@@ -174,8 +174,8 @@ fn final_status(code: u64) -> Option<StatusCode> {
 }
 
 /// A hostile value may be megabytes long; the message needs only its beginning.
-fn shortened(value: &Value) -> String {
-    value.to_string().chars().take(40).collect()
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 fn object(headers: Option<Value>) -> Result<Map<String, Value>, BadReply> {
@@ -187,8 +187,8 @@ fn object(headers: Option<Value>) -> Result<Map<String, Value>, BadReply> {
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), BadReply> {
-    let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BadReply::HeaderName(name.to_owned()))?;
-    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| BadReply::HeaderValue(name.to_owned()))?;
+    let key = HeaderName::from_bytes(name.as_bytes()).map_err(|_| BadReply::HeaderName(shortened(name)))?;
+    let value = HeaderValue::from_bytes(value.as_bytes()).map_err(|_| BadReply::HeaderValue(shortened(name)))?;
     headers.try_append(key, value).map_err(|_| BadReply::Headers)?;
     Ok(())
 }

@@ -27,12 +27,12 @@ pub enum WireError {
         len: usize,
     },
     /// The payload is not the JSON object this kind carries.
-    #[error("frame {kind:?} carries bad JSON")]
+    #[error("frame {kind:?} carries bad JSON: {problem}")]
     Json {
         /// The frame's kind.
         kind: Kind,
-        /// What the JSON reader said.
-        source: serde_json::Error,
+        /// What the JSON reader said, in one line of bounded length: it quotes what was sent.
+        problem: String,
     },
     /// The frame belongs to another invocation. READY and INIT_ERROR have 0, all others a number from 1.
     #[error("frame {kind:?} has sequence number {got} where {expected} was due")]

@@ -1,11 +1,13 @@
 //! The content of every frame, and how it becomes bytes.
 
+use std::fmt;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use serde::{Deserialize, Serialize};
 
 use super::error::WireError;
 use super::header::{Header, Kind, MAX_PAYLOAD};
-use crate::BootId;
+use crate::{BootId, one_line};
 
 /// Frames of one direction. Implemented by [`HostFrame`] and [`InstanceFrame`] only.
 pub trait Frame: Sized + sealed::Sealed {
@@ -109,6 +111,17 @@ pub struct Failure {
     /// One entry per frame of the function's own code.
     #[serde(default)]
     pub stack_trace: Vec<String>,
+}
+
+/// Longest text of a failure's one-line form, in characters.
+const SHOWN: usize = 500;
+
+impl fmt::Display for Failure {
+    /// Type and message as one printable line, cut when it is long: what the function says, fit for an operator's log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, message) = (one_line(&self.error_type, SHOWN), one_line(&self.error_message, SHOWN));
+        write!(f, "{kind}: {message}")
+    }
 }
 
 /// Content of RESULT.
@@ -261,11 +274,17 @@ impl Frame for InstanceFrame {
 fn json<T: Serialize>(kind: Kind, content: &T) -> Result<Bytes, WireError> {
     serde_json::to_vec(content)
         .map(Bytes::from)
-        .map_err(|source| WireError::Json { kind, source })
+        .map_err(|error| not_json(kind, &error))
 }
 
 fn parse<'a, T: Deserialize<'a>>(kind: Kind, payload: &'a [u8]) -> Result<T, WireError> {
-    serde_json::from_slice(payload).map_err(|source| WireError::Json { kind, source })
+    serde_json::from_slice(payload).map_err(|error| not_json(kind, &error))
+}
+
+/// The text of the error may quote what an instance sent, which may be long.
+fn not_json(kind: Kind, error: &serde_json::Error) -> WireError {
+    let problem = one_line(&error.to_string(), SHOWN);
+    WireError::Json { kind, problem }
 }
 
 /// Appends one frame to `out`.

@@ -267,6 +267,24 @@ fn each_malformed_payload_has_its_error() {
 }
 
 #[test]
+fn what_an_instance_says_is_quoted_in_one_short_line() {
+    let long = "x\n".repeat(100_000);
+    let payload = serde_json::to_vec(&serde_json::json!({ "handler_us": long })).unwrap();
+    let error = refused::<InstanceFrame>(raw(payload.len() as u32, 1, 0x86, [0; 3]), &payload).to_string();
+    assert!(error.len() < 1000 && !error.contains('\n'), "{error}");
+    let failure = Failure {
+        error_message: long,
+        error_type: "Value\x1bError".into(),
+        stack_trace: Vec::new(),
+    };
+    let shown = failure.to_string();
+    assert!(
+        shown.starts_with("Value\\x1bError: x\\x0ax") && shown.len() < 3000,
+        "{shown}"
+    );
+}
+
+#[test]
 fn a_broken_stream_stays_broken() {
     let mut decoder = Decoder::<HostFrame>::new();
     decoder.buffer().put_slice(&raw(0, 1, 9, [0; 3]));

@@ -33,6 +33,7 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
             result,
             handler,
         } => {
+            held.handled(handler);
             held.finish_quietly().await;
             let payload::Reply { head, body } = payload::reply(&result.ok_or(Failed::ResultTooLarge)?)?;
             Ok(Answer {
@@ -44,10 +45,12 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
         }
         Read::Head(head) => match payload::reply_head(&head) {
             Ok(checked) => {
+                let handler = begun.elapsed();
+                held.handled(handler);
                 let flow = Flow::new(held, deadline, None);
                 Ok(Answer {
                     boot_id: head.boot_id,
-                    handler: begun.elapsed(),
+                    handler,
                     head: checked,
                     body: Content::Flowing(Box::new(flow)),
                 })

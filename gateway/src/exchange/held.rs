@@ -47,6 +47,13 @@ impl Held {
         self.lease().lane()
     }
 
+    /// Takes note of how long the handler took.
+    pub(super) fn handled(&self, took: Duration) {
+        if let Some(lease) = &self.lease {
+            lease.handled(took);
+        }
+    }
+
     /// Ends the exchange after its last frame: what is still queued is written, and the lease goes home.
     pub(super) async fn finish(mut self) -> Result<(), Failed> {
         if self.lane().queued_bytes() > 0 {

@@ -1,4 +1,4 @@
-//! `/healthz`: the process answers. `/readyz`: it takes requests.
+//! `/healthz`: the process answers. `/readyz`: it takes requests, and can start what they need.
 
 use std::sync::Arc;
 
@@ -22,9 +22,13 @@ async fn healthz() -> impl IntoResponse {
 }
 
 async fn readyz(State(gateway): State<Arc<Gateway>>) -> impl IntoResponse {
-    if gateway.drain.is_begun() {
-        (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "draining" })))
+    let (code, status) = if gateway.drain.is_begun() {
+        (StatusCode::SERVICE_UNAVAILABLE, "draining")
+    } else if !gateway.pool.is_up() {
+        // What is warm went with it, so whoever can ask another server should.
+        (StatusCode::SERVICE_UNAVAILABLE, "no_sandboxes")
     } else {
-        (StatusCode::OK, Json(json!({ "status": "ready" })))
-    }
+        (StatusCode::OK, "ready")
+    };
+    (code, Json(json!({ "status": status })))
 }

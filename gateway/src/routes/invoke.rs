@@ -79,7 +79,10 @@ async fn handler(
     invocation: &mut Invocation,
 ) -> Result<Answer, Outcome> {
     let limit = admitted.revision.settings.max_body.as_u64();
-    let body = match admitted.deadline.bound(limits::collect(body, limit)).await {
+    // Held to the end of the call, with the event that is made of the body.
+    let mut charge = gateway.bodies.charge();
+    let collected = limits::collect(body, limit, &mut charge);
+    let body = match admitted.deadline.bound(collected).await {
         Ok(collected) => collected.map_err(limits::BodyError::outcome)?,
         Err(_) => return Err(Outcome::new(Code::RequestTimeout, "the request's body did not arrive in time").close()),
     };
@@ -160,6 +163,8 @@ fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(S
 }
 
 async fn acquire(gateway: &Gateway, admitted: &Admitted, invocation: &mut Invocation) -> Result<Lease, Outcome> {
+    // The body may have taken seconds to arrive. A function that was removed meanwhile must not be started again by it.
+    admission::known(gateway, &admitted.revision.name)?;
     match gateway.pool.acquire(&admitted.revision, admitted.deadline.at()).await {
         Ok(lease) => {
             invocation.found(&lease);

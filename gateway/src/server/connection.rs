@@ -5,6 +5,7 @@
 //!
 //! Cancel safety: dropping the future of [`serve`] closes the socket at once and drops the future of the request in flight.
 
+mod patience;
 mod watch;
 
 use std::convert::Infallible;
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::{Arrival, ConnectionLimits, Drain, Peer};
 use crate::outcome::{self, Code};
 use crate::request_id::RequestId;
+use patience::Patient;
 use watch::{Tracked, Watched};
 
 /// hyper's bound for one head, and the size of its buffers: above what the limits of a head allow, so that those decide.
@@ -43,7 +45,7 @@ where
     A: Fn(Arrival, Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
 {
-    let (io, watch) = Watched::new(io);
+    let (io, watch) = Watched::new(Patient::new(io, limits.write_stall));
     let service = service_fn(|request| {
         let framing = watch.begin();
         let (watch, reply) = (watch.clone(), answer(Arrival { peer, framing }, request));

@@ -4,9 +4,10 @@ use std::os::unix::fs::PermissionsExt;
 
 use serde_json::json;
 use tokio::io::AsyncWriteExt;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 
 use crate::platform::Platform;
+use crate::wire::{read_to_end, read_until, refused};
 
 #[tokio::test]
 async fn the_socket_is_for_its_owner_alone() {
@@ -225,4 +226,39 @@ async fn until(stream: &mut UnixStream, seen: &mut String, text: &str) {
     tokio::time::timeout(crate::wire::PATIENCE, read)
         .await
         .expect("the text comes");
+}
+
+#[tokio::test]
+async fn a_body_that_outlives_its_function_starts_nothing() {
+    let platform = Platform::start().await;
+    platform.deploy("hello", json!({})).await;
+    let before = platform.puppets.started();
+    let mut slow = TcpStream::connect(platform.address).await.unwrap();
+    let head = "POST /function/hello/hello HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";
+    slow.write_all(head.as_bytes()).await.unwrap();
+    // The server asks for the body once the call is admitted.
+    read_until(&mut slow, "100 Continue").await;
+    platform.admin("DELETE", "/v1/functions/hello", "").await;
+    slow.write_all(b"{}").await.unwrap();
+    let reply = read_to_end(&mut slow).await;
+    refused(reply.trim_start(), 404, "function_not_found");
+    assert_eq!(platform.puppets.started(), before);
+    // Nor does it leave anything of the function in the metrics.
+    assert!(!platform.metrics().await.contains("\"hello\""));
+}
+
+#[tokio::test]
+async fn a_call_that_is_cut_by_a_removal_leaves_no_metrics() {
+    let platform = Platform::start().await;
+    platform.deploy("hello", json!({})).await;
+    let mut hanging = TcpStream::connect(platform.address).await.unwrap();
+    hanging
+        .write_all(b"GET /function/hello/stream-hangs HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .unwrap();
+    read_until(&mut hanging, "one ").await;
+    assert_eq!(platform.admin("DELETE", "/v1/functions/hello", "").await.status, 200);
+    // The connection is cut when the account of the call has ended.
+    read_to_end(&mut hanging).await;
+    assert!(!platform.metrics().await.contains("\"hello\""));
 }

@@ -259,3 +259,43 @@ async fn a_drain_answers_what_is_in_flight() {
     let dir = platform.stop().await;
     assert!(!dir.path().join("admin.sock").exists());
 }
+
+#[tokio::test]
+async fn a_server_that_can_start_nothing_says_that_it_is_not_ready() {
+    let platform = Platform::start().await;
+    assert_eq!(platform.get("/readyz").await.json()["status"], "ready");
+    platform.puppets.seem_down(true);
+    let reply = platform.get("/readyz").await;
+    assert_eq!(
+        (reply.status.as_u16(), &reply.json()["status"]),
+        (503, &json!("no_sandboxes"))
+    );
+    // The process itself is sound: restarting it would only make things worse.
+    assert_eq!(platform.get("/healthz").await.status, 200);
+    platform.puppets.seem_down(false);
+    assert_eq!(platform.get("/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn bodies_are_bounded_all_together() {
+    let platform = Platform::with(|config| config.bodies = 1024).await;
+    platform.deploy("hello", json!({})).await;
+    let sized = |size: usize| request("POST", "/function/hello/hello", "x".repeat(size));
+    let refused = platform.send(sized(1025)).await;
+    refused.refused(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), "1");
+    // A call holds its body until it is answered.
+    let mut hanging = TcpStream::connect(platform.address).await.unwrap();
+    let head = "POST /function/hello/hang HTTP/1.1\r\nHost: localhost\r\nContent-Length: 600\r\n\r\n";
+    hanging.write_all(head.as_bytes()).await.unwrap();
+    hanging.write_all(&[b'x'; 600]).await.unwrap();
+    platform
+        .until_metrics_have(r#"fn_instances{function="hello",state="busy"} 1"#)
+        .await;
+    platform.send(sized(600)).await.refused(503, "unavailable");
+    drop(hanging);
+    platform
+        .until_metrics_have(r#"fn_invocations_total{code="499",function="hello""#)
+        .await;
+    assert_eq!(platform.send(sized(1000)).await.status, 200);
+}

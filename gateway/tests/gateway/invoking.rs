@@ -34,10 +34,13 @@ async fn the_first_call_is_cold_and_the_next_is_warm_in_the_same_process() {
     assert_ne!(third.header("x-fn-start"), "warm");
     assert_ne!(third.header("x-fn-instance"), first.header("x-fn-instance"));
     let metrics = platform.metrics().await;
-    assert!(
-        metrics.contains(r#"fn_invocations_total{code="200",function="hello",start="warm"} 1"#),
-        "{metrics}"
-    );
+    for line in [
+        r#"fn_invocations_total{code="200",function="hello",start="warm"} 1"#,
+        r#"fn_phase_duration_seconds_sum{function="hello",phase="handler"} 0.0045"#,
+        r#"fn_phase_duration_seconds_count{function="hello",phase="queue"} 3"#,
+    ] {
+        assert!(metrics.contains(line), "{line} is missing in {metrics}");
+    }
 }
 
 #[tokio::test]

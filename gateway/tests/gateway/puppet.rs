@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
@@ -22,9 +22,20 @@ use warm_pool::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Sta
 pub(crate) struct Puppets {
     started: AtomicU64,
     cancelled: Arc<AtomicUsize>,
+    down: AtomicBool,
 }
 
 impl Puppets {
+    /// Makes it seem that nothing can be started.
+    pub(crate) fn seem_down(&self, down: bool) {
+        self.down.store(down, Ordering::SeqCst);
+    }
+
+    /// How many were started.
+    pub(crate) fn started(&self) -> u64 {
+        self.started.load(Ordering::SeqCst)
+    }
+
     /// How many calls were cancelled in an orderly way.
     pub(crate) fn cancelled(&self) -> usize {
         self.cancelled.load(Ordering::SeqCst)
@@ -62,6 +73,10 @@ impl Drop for Strings {
 }
 
 impl Launcher for Puppets {
+    fn is_up(&self) -> bool {
+        !self.down.load(Ordering::SeqCst)
+    }
+
     fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async {
             let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;

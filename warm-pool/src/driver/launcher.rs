@@ -16,8 +16,13 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs revisions.
 pub trait Launcher: Send + Sync + 'static {
-    /// Starts a process of `revision` with as many lanes as its concurrency. The future is always awaited to its end.
+    /// Starts a process of `revision` with as many lanes as its concurrency. Dropping the future kills what was made until then.
     fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>>;
+
+    /// Whether a process could be started at this moment. While it says no, a launch waits, or fails.
+    fn is_up(&self) -> bool {
+        true
+    }
 
     /// Processor time of all processes of `function`, those that are gone included. `None` where nothing counts it.
     fn cpu(&self, _function: &FunctionName) -> Option<Duration> {

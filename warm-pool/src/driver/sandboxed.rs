@@ -73,6 +73,10 @@ impl Launcher for Sandboxed {
         })
     }
 
+    fn is_up(&self) -> bool {
+        self.spawner.is_up()
+    }
+
     fn cpu(&self, function: &FunctionName) -> Option<Duration> {
         self.spawner.group_cpu(&group(function))
     }

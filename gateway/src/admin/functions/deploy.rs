@@ -25,6 +25,7 @@ use super::super::Problem;
 use super::super::bundles::refused;
 use super::super::problem::ErrorDocument;
 use super::{blocking, named, whole};
+use crate::bodies::Charge;
 use crate::exchange::chain;
 use crate::gateway::Gateway;
 use crate::limits;
@@ -92,7 +93,7 @@ pub(crate) async fn deploy(
         bundle,
         manifest,
         check,
-    } = read(body).await?;
+    } = read(body, &mut gateway.bodies.charge()).await?;
     let draft = {
         let (gateway, name) = (gateway.clone(), name.clone());
         blocking(move || draft(&gateway, &name, bundle, manifest)).await??
@@ -117,8 +118,8 @@ pub(crate) async fn deploy(
     }))
 }
 
-async fn read(body: Body) -> Result<DeployRequest, Problem> {
-    let bytes = limits::collect(body, MOST_REQUEST)
+async fn read(body: Body, charge: &mut Charge) -> Result<DeployRequest, Problem> {
+    let bytes = limits::collect(body, MOST_REQUEST, charge)
         .await
         .map_err(|error| Problem::of(Code::BadRequest, chain(&error)))?;
     serde_json::from_slice(&bytes)
