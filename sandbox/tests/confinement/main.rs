@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that can not go on panics")]
 
 mod inside;
+mod leaks;
 mod life;
 mod limits;
 mod setting;
+mod spawner;

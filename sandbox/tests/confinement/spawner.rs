@@ -1,0 +1,81 @@
+//! The life of the spawner itself.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use sandbox::{Spawner, Stage, StartError};
+
+use crate::setting::{House, alone, children, config, launch, read_all};
+
+/// Waits until a child of this process is gone, reaped included.
+async fn reaped(pid: i32) {
+    while children(std::process::id().cast_signed())
+        .iter()
+        .any(|(child, _)| *child == pid)
+    {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn the_last_handle_takes_the_process_and_all_sandboxes_along() {
+    let house = House::new().await;
+    let mut sandbox = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
+    let log = sandbox.take_log().unwrap();
+    let pid = house.spawner.pid().unwrap();
+    drop(house.spawner);
+    sandbox.gone().await;
+    assert_eq!(read_all(log), "");
+    reaped(pid).await;
+}
+
+#[tokio::test]
+async fn a_handle_without_sandboxes_ends_too() {
+    let house = House::new().await;
+    let pid = house.spawner.pid().unwrap();
+    drop(house.spawner);
+    reaped(pid).await;
+}
+
+#[tokio::test]
+async fn a_spawner_that_does_not_come_up_is_reaped() {
+    let _alone = alone().await;
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("root")).unwrap();
+    // Spawners of other tests may still be on their way out: their runtimes are gone.
+    let before = children(std::process::id().cast_signed());
+    match Spawner::start(config(dir.path())).await.unwrap_err() {
+        StartError::Stage(failure) => assert_eq!((failure.stage, failure.errno), (Stage::BaseRoot, libc::ENOENT)),
+        other => panic!("{other}"),
+    }
+    let after = children(std::process::id().cast_signed());
+    let new = after
+        .iter()
+        .filter(|(pid, _)| before.iter().all(|(known, _)| known != pid));
+    assert_eq!(new.count(), 0, "{after:?}");
+}
+
+#[tokio::test]
+async fn its_two_processes_may_be_heard_in_any_order() {
+    let _alone = alone().await;
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let program = dir.path().join("program");
+    let script = r#"#!/usr/bin/python3
+import json, os, socket
+control = socket.socket(fileno=3)
+pid = os.fork()
+if pid == 0:
+    control.recv(1)
+    os._exit(0)
+control.send(b'"Ready"')
+control.send(json.dumps({"Started": {"pid": pid}}).encode())
+"#;
+    fs::write(&program, script).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let config = sandbox::SpawnerConfig {
+        program: Some(program),
+        ..config(dir.path())
+    };
+    assert!(Spawner::start(config).await.unwrap().is_up());
+}
