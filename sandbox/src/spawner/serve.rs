@@ -179,9 +179,10 @@ impl Spawner<'_> {
 
     fn build(&mut self, id: u64, name: &str, plan: SlotPlan, mut fds: Vec<OwnedFd>) -> Result<(), StageError> {
         let Some(control) = fds.pop() else {
+            // It was sent, and found no room here.
             let failure = StageError {
                 stage: Stage::Descriptors,
-                errno: libc::EBADF,
+                errno: libc::EMFILE,
             };
             return self.say(&FromSpawner::Refused {
                 id,

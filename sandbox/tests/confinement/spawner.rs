@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use sandbox::{Spawner, Stage, StartError};
+use nix::sys::resource::{Resource, getrlimit};
+use sandbox::{LaunchError, Spawner, Stage, StartError};
 
 use crate::setting::{House, alone, children, config, launch, read_all};
 
@@ -78,4 +79,36 @@ control.send(json.dumps({"Started": {"pid": pid}}).encode())
         ..config(dir.path())
     };
     assert!(Spawner::start(config).await.unwrap().is_up());
+}
+
+/// Lowers a limit of the spawner, which those whom it makes inherit.
+fn limit(house: &House, resource: rustix::process::Resource, current: u64, maximum: u64) {
+    let limit = rustix::process::Rlimit {
+        current: Some(current),
+        maximum: Some(maximum),
+    };
+    let pid = rustix::process::Pid::from_raw(house.spawner.pid().unwrap());
+    rustix::process::prlimit(pid, resource, limit).unwrap();
+}
+
+#[tokio::test]
+async fn without_descriptors_the_spawner_refuses_and_lives_on() {
+    let house = House::new().await;
+    let neighbour = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
+    let pid = house.spawner.pid();
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    let plan = house.plan(&["/bin/sleep", "1000"]);
+    // From too few for anything to more than it needs, so that each step is the one that fails once.
+    for number in 3..40 {
+        limit(&house, rustix::process::Resource::Nofile, number, hard);
+        match house.spawner.launch(&plan).await {
+            Ok(_) | Err(LaunchError::Stage { .. } | LaunchError::Killed(_)) => {}
+            Err(other) => panic!("{number}: {other}"),
+        }
+        assert_eq!(house.spawner.pid(), pid, "{number}: the spawner did not survive");
+    }
+    limit(&house, rustix::process::Resource::Nofile, hard, hard);
+    assert_eq!(house.sh("echo fine").await.0, "fine\n");
+    neighbour.kill();
+    neighbour.gone().await;
 }
