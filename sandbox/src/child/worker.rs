@@ -14,7 +14,7 @@ use landlock::{
 };
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, execve, setresgid, setresuid};
@@ -140,10 +140,12 @@ fn limit_resources(file_bytes: u64) -> Result<(), StageError> {
         (Resource::RLIMIT_NICE, 0),
     ];
     for (resource, value) in limits {
-        setrlimit(resource, value, value).at(Stage::Rlimits)?;
+        // Where the host's own limit is lower it stays, as nobody here could raise it.
+        let (_, hard) = getrlimit(resource).at(Stage::Rlimits)?;
+        setrlimit(resource, value.min(hard), value.min(hard)).at(Stage::Rlimits)?;
     }
     // Programs that map their stack by the soft limit expect the usual one.
-    let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_STACK).at(Stage::Rlimits)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_STACK).at(Stage::Rlimits)?;
     setrlimit(Resource::RLIMIT_STACK, hard.min(8 << 20), hard).at(Stage::Rlimits)
 }
 

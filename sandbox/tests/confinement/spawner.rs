@@ -92,6 +92,16 @@ fn limit(house: &House, resource: rustix::process::Resource, current: u64, maxim
 }
 
 #[tokio::test]
+async fn a_host_with_lower_limits_than_ours_is_served() {
+    let house = House::new().await;
+    limit(&house, rustix::process::Resource::Memlock, 0, 0);
+    limit(&house, rustix::process::Resource::Fsize, 1 << 20, 1 << 20);
+    limit(&house, rustix::process::Resource::Nofile, 512, 512);
+    let (text, _) = house.sh("ulimit -n; ulimit -l").await;
+    assert_eq!(text, "512\n0\n");
+}
+
+#[tokio::test]
 async fn without_descriptors_the_spawner_refuses_and_lives_on() {
     let house = House::new().await;
     let neighbour = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
