@@ -21,8 +21,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, sethostname, setsid};
+use rustix::process::{WaitOptions, wait};
 use serde::{Deserialize, Serialize};
 
 use super::worker::{self, FromWorker, micros};
@@ -244,15 +244,15 @@ fn reap(control: BorrowedFd<'_>, worker: Pid) -> Result<Option<Exit>, StageError
 
 fn reap_all(worker: Pid) -> Result<Option<Exit>, StageError> {
     loop {
-        let status = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-            Err(nix::Error::ECHILD) => return Ok(None),
+        // By rustix, as nix knows no real-time signals and calls an end by one an error.
+        let ended = match wait(WaitOptions::NOHANG) {
+            Err(rustix::io::Errno::CHILD) => None,
             other => other.at(Stage::Worker)?,
         };
-        match status {
-            WaitStatus::Exited(pid, code) if pid == worker => return Ok(Some(Exit::Code(code))),
-            WaitStatus::Signaled(pid, signal, _) if pid == worker => return Ok(Some(Exit::Signal(signal as i32))),
-            WaitStatus::StillAlive => return Ok(None),
-            _ => {}
+        let Some((pid, status)) = ended else { return Ok(None) };
+        if pid.as_raw_pid() == worker.as_raw() {
+            let code = status.exit_status().map(Exit::Code);
+            return Ok(code.or(status.terminating_signal().map(Exit::Signal)));
         }
     }
 }

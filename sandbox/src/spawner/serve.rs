@@ -12,8 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::epoll;
+use rustix::process::{WaitOptions, wait};
 
 use super::base;
 use super::protocol::{Config, FromSpawner, ToSpawner};
@@ -305,12 +305,14 @@ impl Spawner<'_> {
 
     fn reap(&mut self) -> Result<(), StageError> {
         loop {
-            let pid = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-                Err(nix::Error::ECHILD) | Ok(WaitStatus::StillAlive) => return Ok(()),
-                other => other.at(Stage::Message)?.pid(),
+            // By rustix, as nix calls an end by a real-time signal an error.
+            let ended = match wait(WaitOptions::NOHANG) {
+                Err(rustix::io::Errno::CHILD) => None,
+                other => other.at(Stage::Message)?,
             };
+            let Some((pid, _)) = ended else { return Ok(()) };
             // Pid 1 of a sandbox ends after all others in it, so its leaf is empty.
-            let id = pid.and_then(|pid| self.by_pid.remove(&pid.as_raw()));
+            let id = self.by_pid.remove(&pid.as_raw_pid());
             if let Some((id, running)) = id.and_then(|id| self.running.remove_entry(&id)) {
                 self.leaving.push((id, running));
             }

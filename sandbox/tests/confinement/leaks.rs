@@ -5,7 +5,7 @@ use std::fs;
 use futures_util::FutureExt;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use sandbox::LaunchError;
+use sandbox::{Exit, LaunchError};
 
 use crate::setting::{House, children, launch, leaves, limits_are_enforced, read_all, unified_group, wait_for};
 
@@ -174,6 +174,16 @@ async fn a_fork_bomb_harms_nobody_else() {
     bomb.kill();
     assert!(bomb.gone().await.pids_hits > 0);
     assert_eq!(children(house.spawner.pid().unwrap()), []);
+}
+
+#[tokio::test]
+async fn any_signal_that_ends_a_process_is_told() {
+    let house = House::new().await;
+    assert_eq!(house.sh("kill -40 $$").await.1.exit, Exit::Signal(40));
+    // An orphan's end is nobody's concern.
+    let script = "sh -c '(sleep 1000 & echo $! > /tmp/pid) &' ; while ! [ -s /tmp/pid ]; do :; done; kill -40 $(cat /tmp/pid); while [ -d /proc/$(cat /tmp/pid) ]; do :; done; echo alive";
+    let (text, end) = house.sh(script).await;
+    assert_eq!((text.as_str(), end.exit), ("alive\n", Exit::Code(0)));
 }
 
 #[tokio::test]
