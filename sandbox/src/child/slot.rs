@@ -21,7 +21,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Pid, sethostname, setsid};
+use nix::unistd::{Gid, Pid, Uid, fchown, sethostname, setsid};
 use rustix::process::{WaitOptions, wait};
 use serde::{Deserialize, Serialize};
 
@@ -157,6 +157,11 @@ fn serve(
     phases.rootfs += micros(began.elapsed());
     let began = Instant::now();
     let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    if let Some(log) = fds.first().filter(|_| start.worker_id != 0) {
+        // A pipe can be opened again, as /dev/stderr, by its owner alone.
+        let owner = start.worker_id;
+        fchown(log, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner))).at(Stage::Descriptors)?;
+    }
     // A worker that failed to confine itself has said why and is gone: its message counts, not this one's fate.
     let told = packet::send(ours.as_fd(), &bind, &borrowed);
     drop(fds);

@@ -43,6 +43,7 @@ fn setting() -> &'static Setting {
         if let Some(user) = user {
             privileges::become_user(&user).unwrap();
         }
+        privileges::raise_open_files();
         Setting {
             program,
             tree: found.tree,
