@@ -141,6 +141,43 @@ async fn a_crash_leaves_no_core() {
     assert_eq!(end.exit, Exit::Signal(11));
 }
 
+/// A handler of core dumps runs as root of the host and outside of every limit. The kernel calls it for a limit of 0 too,
+/// and for no process whose limit is 1 (core(5), `do_coredump`).
+#[tokio::test]
+async fn a_crash_calls_no_handler_of_the_host() {
+    let house = House::new().await;
+    let script = r#"
+import resource
+print(resource.getrlimit(resource.RLIMIT_CORE))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+attempt("both", resource.prlimit, 0, resource.RLIMIT_CORE, (0, 0))
+print(resource.getrlimit(resource.RLIMIT_CORE))
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+print(resource.getrlimit(resource.RLIMIT_NOFILE))
+"#;
+    let (text, _) = attempts(&house, script).await;
+    assert_eq!(text, "(1, 1)\nboth EPERM\n(1, 1)\n(64, 64)\n");
+}
+
+#[tokio::test]
+async fn huge_pages_of_the_host_are_out_of_reach() {
+    let house = House::new().await;
+    // They are set aside by the host for somebody, and no limit of memory counts them.
+    let script = r#"
+call("mmap", 9, 0, 2 << 20, 3, 0x40022, -1, 0)
+call("memfd_create", 319, b"x", 4)
+call("shmget", 29, 0, 2 << 20, 0o5600)
+call("mmap", 9, 0, 4096, 3, 0x22, -1, 0)
+call("memfd_create", 319, b"x", 1)
+call("shmget", 29, 0, 4096, 0o1600)
+"#;
+    let (text, _) = attempts(&house, script).await;
+    assert_eq!(
+        text,
+        "mmap EPERM\nmemfd_create EPERM\nshmget EPERM\nmmap OK\nmemfd_create OK\nshmget OK\n"
+    );
+}
+
 #[tokio::test]
 async fn the_host_behind_a_lane_can_not_be_signalled() {
     let house = House::new().await;
