@@ -225,6 +225,12 @@ impl Spawner {
         self.shared.tree.group_cpu(group)
     }
 
+    /// Removes the cgroup of an owner who will start nothing more, and with it its account of processor time. `false` when
+    /// one of its sandboxes is not gone yet.
+    pub fn remove_group(&self, group: &crate::GroupName) -> bool {
+        self.shared.tree.remove_group(group)
+    }
+
     /// Whether a spawner serves at this moment.
     pub fn is_up(&self) -> bool {
         self.shared.current.borrow().is_some()
