@@ -32,7 +32,7 @@ use crate::plan::{BindPlan, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
-use crate::sys::{credentials, descriptors, loopback, seccomp};
+use crate::sys::{descriptors, loopback, seccomp};
 
 /// What pid 1 tells the host.
 #[derive(Debug, Serialize, Deserialize)]
@@ -189,11 +189,6 @@ fn close_all_but(socket: OwnedFd) -> Result<OwnedFd, StageError> {
 fn take_identity(plan: &SlotPlan) -> Result<(), StageError> {
     setsid().at(Stage::Identity)?;
     umask(Mode::from_bits_truncate(0o077));
-    match credentials::fresh_session_keyring() {
-        // A kernel without keyrings has nothing to inherit.
-        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => {}
-        other => other.at(Stage::Identity)?,
-    }
     // Once in its leaf: the leaf is then the root of what it sees.
     unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Identity)?;
     sethostname(&plan.hostname).at(Stage::Identity)?;

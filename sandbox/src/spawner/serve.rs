@@ -24,6 +24,7 @@ use crate::packet;
 use crate::plan::SlotPlan;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
+use crate::sys::credentials;
 use crate::sys::seccomp::Instruction;
 
 const CONTROL_TOKEN: u64 = u64::MAX;
@@ -65,6 +66,7 @@ struct Spawner<'a> {
 pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident]) -> Result<(), StageError> {
     // The directories of the cgroups are not part of the new root: descriptors keep the way to them.
     let (tree, _held) = reach_by_descriptor(&config.tree).at(Stage::Leaf)?;
+    leave_keyring()?;
     base::build(&config)?;
     prctl::set_dumpable(false).at(Stage::BaseRoot)?;
     let mut children = SigSet::empty();
@@ -89,6 +91,16 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
     };
     spawner.say(&FromSpawner::Ready)?;
     spawner.serve(&signals)
+}
+
+/// All sandboxes inherit one sealed keyring: one of its own for each would count against what the user may hold, 200 keys
+/// mostly, and let no more than that many live.
+fn leave_keyring() -> Result<(), StageError> {
+    match credentials::sealed_session_keyring() {
+        // A kernel without keyrings has nothing to inherit.
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.at(Stage::Identity),
+    }
 }
 
 /// The same tree by way of `/proc/self/fd`, and the descriptors that hold it open.

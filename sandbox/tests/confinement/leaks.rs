@@ -222,3 +222,28 @@ async fn the_group_of_one_who_left_goes_when_nothing_stands_in_it() {
     assert!(leaves().iter().all(|dir| !dir.exists()));
     assert_eq!(house.sh("echo back").await.0, "back\n");
 }
+
+/// Keys that count against the user of this process.
+fn keys() -> usize {
+    let uid = nix::unistd::getuid().to_string();
+    let users = fs::read_to_string("/proc/key-users").unwrap_or_default();
+    let of = |line: &str| {
+        let (user, rest) = line.trim().split_once(':')?;
+        let counted = rest.split_whitespace().nth(2)?;
+        (user == uid).then(|| counted.split('/').next()?.parse().ok())?
+    };
+    users.lines().find_map(of).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn sandboxes_use_up_no_keys_of_the_user() {
+    let house = House::new().await;
+    let before = keys();
+    let plan = house.plan(&["/bin/sleep", "1000"]);
+    let mut alive = Vec::new();
+    for _ in 0..10 {
+        alive.push(launch(&house, &plan).await);
+    }
+    assert!(keys() < before + 5, "{before} keys became {}", keys());
+    drop(alive);
+}
