@@ -6,9 +6,10 @@
 //!        reaping --worker ended--> says how, and exits
 //! ```
 //!
-//! The end of its control socket, at any time, is the end of the sandbox: pid 1 exits and the kernel kills the rest. It
-//! lives in the outer user namespace, so it is never the one that foreign code runs in; foreign code inside can neither
-//! signal it (it is pid 1), nor trace it (it is not dumpable).
+//! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. It looks there
+//! while it waits and while it reaps; in between, and while it is frozen, only the spawner's kill reaches it. It lives in
+//! the outer user namespace, so it is never the one that foreign code runs in; foreign code inside can neither signal it
+//! (it is pid 1), nor trace it (it is not dumpable).
 
 use std::fs::File;
 use std::io::Write;
