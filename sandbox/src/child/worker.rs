@@ -124,7 +124,8 @@ fn enter_own_user_namespace(outer_id: u32) -> Result<(), StageError> {
     fs::write("/proc/self/setgroups", "deny").at(Stage::LeafUserNamespace)?;
     fs::write("/proc/self/uid_map", &map).at(Stage::LeafUserNamespace)?;
     fs::write("/proc/self/gid_map", &map).at(Stage::LeafUserNamespace)?;
-    // When the host itself runs out of memory, functions go before it.
+    // When the host itself runs out of memory, functions go before it. Only root could keep one from taking that back, down
+    // to the value of the server.
     fs::write("/proc/self/oom_score_adj", "500").at(Stage::LeafUserNamespace)?;
     prctl::set_dumpable(false).at(Stage::LeafUserNamespace)
 }
@@ -206,7 +207,7 @@ fn restrict_files(rootfs: Rootfs) -> Result<(), StageError> {
             ("/dev/full", write_file | AccessFs::ReadFile),
             ("/dev/random", write_file | AccessFs::ReadFile),
             ("/dev/urandom", write_file | AccessFs::ReadFile),
-            ("/proc", read | AccessFs::WriteFile),
+            ("/proc", read | AccessFs::WriteFile | AccessFs::Truncate),
         ],
     };
     for (path, access) in places {
