@@ -88,6 +88,18 @@ impl CgroupTree {
         leaf::cpu_time(&account.dir.join(group.as_str()), account.version)
     }
 
+    /// Removes the group of an owner who will start nothing more. `false` when something still stands in it.
+    pub fn remove_group(&self, group: &crate::GroupName) -> bool {
+        let mut all = true;
+        for dir in self.dirs() {
+            match fs::remove_dir(dir.join(group.as_str())) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => all = false,
+                _ => {}
+            }
+        }
+        all
+    }
+
     /// Removes what an earlier run left: every group below the subtree but our own. Nothing lives there, as an earlier
     /// spawner takes its processes along.
     ///

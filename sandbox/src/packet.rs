@@ -71,6 +71,8 @@ impl Packet {
                 None,
             ) {
                 Err(nix::Error::EINTR) => {}
+                // What a peer that went had not read is told once, by another name.
+                Err(nix::Error::ECONNRESET) => return Err(io::ErrorKind::BrokenPipe.into()),
                 Err(errno) => return Err(errno.into()),
                 Ok(_) => return Ok(()),
             }
@@ -86,7 +88,8 @@ pub(crate) fn send<T: Serialize>(socket: BorrowedFd<'_>, value: &T, fds: &[Borro
     Packet::of(value)?.send(socket, fds)
 }
 
-/// Receives one value; `None` when the peer is gone.
+/// Receives one value; `None` when the peer is gone. There are no descriptors beside it when there was no room for all of
+/// them in the table of this process: who expects some has to look.
 ///
 /// # Errors
 /// `EAGAIN` on a nonblocking socket without a packet, `InvalidData` for a packet that is not a `T`.
@@ -101,14 +104,17 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
             Err(nix::Error::ECONNRESET) => return Ok(None),
             other => other?,
         };
-        let mut fds = Vec::new();
-        for control in message.cmsgs()? {
-            if let ControlMessageOwned::ScmRights(numbers) = control {
-                fds.extend(numbers.into_iter().map(crate::sys::descriptors::received));
-            }
-        }
-        if message.flags.intersects(MsgFlags::MSG_TRUNC | MsgFlags::MSG_CTRUNC) {
+        if message.flags.contains(MsgFlags::MSG_TRUNC) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "packet too large"));
+        }
+        let mut fds = Vec::new();
+        // Cut off: the table of this process is full. Some may have come; whoever is handed less than all can't use them.
+        if !message.flags.contains(MsgFlags::MSG_CTRUNC) {
+            for control in message.cmsgs()? {
+                if let ControlMessageOwned::ScmRights(numbers) = control {
+                    fds.extend(numbers.into_iter().map(crate::sys::descriptors::received));
+                }
+            }
         }
         break (message.bytes, fds);
     };
@@ -154,6 +160,14 @@ mod tests {
         let (a, b) = pair().unwrap();
         drop(a);
         assert!(receive::<u32>(b.as_fd()).unwrap().is_none());
+        assert_eq!(send(b.as_fd(), &1, &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn a_peer_that_went_without_reading_is_the_same_end() {
+        let (a, b) = pair().unwrap();
+        send(b.as_fd(), &1, &[]).unwrap();
+        drop(a);
         assert_eq!(send(b.as_fd(), &1, &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
     }
 

@@ -1,11 +1,12 @@
 //! A start as root: what only root can do is done first, then the process becomes an ordinary user for good.
 
 use std::io;
+use std::os::unix::fs::lchown;
 use std::path::Path;
 
 use nix::sys::prctl;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::unistd::{Gid, Uid, User, chown, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
 
 /// Privileges could not be given up.
 #[derive(Debug, thiserror::Error)]
@@ -61,8 +62,8 @@ pub fn give_directory(dir: &Path, user: &User) -> Result<(), PrivilegeError> {
     use std::os::unix::fs::DirBuilderExt;
     let step = |step| move |source| PrivilegeError::Step { step, source };
     match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-        Ok(()) => chown(dir, Some(user.uid), Some(user.gid))
-            .map_err(|e| e.into())
+        // Whoever owns the parent could put a link in its place meanwhile: root must not follow it.
+        Ok(()) => lchown(dir, Some(user.uid.as_raw()), Some(user.gid.as_raw()))
             .map_err(step("giving away the state directory")),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(e) => Err(e).map_err(step("making the state directory")),

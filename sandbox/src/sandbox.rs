@@ -24,7 +24,6 @@ use crate::child::slot::{FromSlot, PhaseMicros};
 use crate::packet;
 use crate::plan::{Plan, PlanError};
 use crate::spawner::process::Connection;
-use crate::spawner::protocol::ToSpawner;
 use crate::stage::{Stage, StageError};
 use crate::sys::readiness;
 
@@ -321,7 +320,7 @@ impl Sandbox {
     pub fn kill(&self) {
         // Two ways, as either may be blocked: pid 1 exits at the end of its socket, and the spawner kills it.
         let _ended = shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.state.control), Shutdown::Write);
-        self.connection.send_now(&ToSpawner::Kill { id: self.id });
+        self.connection.kill(self.id);
     }
 
     /// Waits until no process, mount or cgroup of it is left. Can be awaited any number of times.

@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use tokio::sync::watch;
 
 use self::process::{Connection, Parent};
@@ -118,11 +119,48 @@ struct Shared {
     tree: CgroupTree,
     /// The spawner that serves now; `None` while one is being started.
     current: watch::Receiver<Option<Arc<Connection>>>,
-    /// All sandboxes of which something is left.
-    slots: Mutex<HashMap<u64, Arc<SlotState>>>,
+    slots: Arc<Slots>,
     next: AtomicU64,
     /// Makes leaf names differ from those of an earlier run whose leaves would not go.
     run: u32,
+}
+
+/// All sandboxes of which something is left, by their ids.
+#[derive(Debug, Default)]
+struct Slots(Mutex<HashMap<u64, Arc<SlotState>>>);
+
+impl Slots {
+    fn insert(&self, id: u64, state: Arc<SlotState>) -> Entered<'_> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(id, state);
+        Entered { slots: self, id }
+    }
+
+    fn take(&self, id: u64) -> Option<Arc<SlotState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&id)
+    }
+
+    fn take_all(&self) -> HashMap<u64, Arc<SlotState>> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A sandbox of which the spawner was not told yet, so that it will never say that it is gone: the drop takes it out.
+struct Entered<'a> {
+    slots: &'a Slots,
+    id: u64,
+}
+
+impl Entered<'_> {
+    /// The spawner was told.
+    fn stay(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.slots.take(self.id);
+    }
 }
 
 impl Spawner {
@@ -139,15 +177,18 @@ impl Spawner {
         clear(&tree).await;
         let first = parent.connect().await?;
         let (publish, current) = watch::channel(Some(Arc::new(first)));
-        let shared = Arc::new(Shared {
+        let slots = Arc::new(Slots::default());
+        tokio::spawn(supervise(tree.clone(), Arc::clone(&slots), parent, publish));
+        let shared = Shared {
             tree,
             current,
-            slots: Mutex::default(),
+            slots,
             next: AtomicU64::new(1),
             run: std::process::id(),
-        });
-        tokio::spawn(supervise(Arc::downgrade(&shared), parent, publish));
-        Ok(Self { shared })
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// Builds a sandbox and waits until its program is executed or its resident serves.
@@ -163,23 +204,16 @@ impl Spawner {
         let name = format!("s{:x}-{id}", self.shared.run);
         let leaf = Leaf::named(&self.shared.tree, &plan.group, &name);
         let (mut sandbox, ends) = Sandbox::new(id, leaf, plan.lanes, Arc::clone(&connection))?;
-        self.shared
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, sandbox.state());
+        let entered = self.shared.slots.insert(id, sandbox.state());
         let build = ToSpawner::Build {
             id,
             leaf: name,
             plan: plan.slot(),
         };
-        if connection.send(&build, &[ends.control.as_fd()]).await.is_err() {
-            self.shared
-                .slots
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&id);
-            return Err(LaunchError::SpawnerGone);
+        match connection.send(&build, &[ends.control.as_fd()]).await {
+            Ok(()) => entered.stay(),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(LaunchError::SpawnerGone),
+            Err(error) => return Err(LaunchError::Descriptors(Arc::new(error))),
         }
         sandbox.bind(plan, ends)?;
         sandbox.started().await?;
@@ -189,6 +223,12 @@ impl Spawner {
     /// Processor time of all sandboxes that ever ran in `group`; `None` where nothing counts it.
     pub fn group_cpu(&self, group: &crate::GroupName) -> Option<Duration> {
         self.shared.tree.group_cpu(group)
+    }
+
+    /// Removes the cgroup of an owner who will start nothing more, and with it its account of processor time. `false` when
+    /// one of its sandboxes is not gone yet.
+    pub fn remove_group(&self, group: &crate::GroupName) -> bool {
+        self.shared.tree.remove_group(group)
     }
 
     /// Whether a spawner serves at this moment.
@@ -226,29 +266,36 @@ async fn clear(tree: &CgroupTree) {
     tracing::warn!("some cgroups of an earlier run are still in use and were left");
 }
 
-/// Passes on what the spawner says, and starts a new one whenever it ends, until the last handle is dropped.
-async fn supervise(shared: std::sync::Weak<Shared>, parent: Parent, publish: watch::Sender<Option<Arc<Connection>>>) {
+/// Passes on what the spawner says, and starts a new one whenever it ends, until the last handle is dropped. Then it ends
+/// the spawner too.
+async fn supervise(
+    tree: CgroupTree,
+    slots: Arc<Slots>,
+    parent: Parent,
+    publish: watch::Sender<Option<Arc<Connection>>>,
+) {
     loop {
         let Some(connection) = publish.borrow().clone() else {
             return;
         };
-        listen(&shared, &connection).await;
+        tokio::select! {
+            () = listen(&slots, &connection) => {}
+            () = connection.say_unsaid() => {}
+            // Every handle holds a receiver.
+            () = publish.closed() => {}
+        }
         publish.send_replace(None);
-        parent.bury(connection).await;
-        let Some(shared) = shared.upgrade() else { return };
-        tracing::error!("the spawner ended; every sandbox went with it, a new one is started");
-        let orphaned: Vec<_> = shared
-            .slots
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain()
-            .collect();
-        for (_, slot) in orphaned {
+        parent.bury(Pid::from_raw(connection.pid())).await;
+        for slot in slots.take_all().into_values() {
             slot.end(Obituary::default());
         }
+        if publish.is_closed() {
+            return;
+        }
+        tracing::error!("the spawner ended; every sandbox went with it, a new one is started");
         let mut pause = Duration::from_millis(20);
         loop {
-            clear(&shared.tree).await;
+            clear(&tree).await;
             match parent.connect().await {
                 Ok(next) => {
                     publish.send_replace(Some(Arc::new(next)));
@@ -256,25 +303,26 @@ async fn supervise(shared: std::sync::Weak<Shared>, parent: Parent, publish: wat
                 }
                 Err(error) => tracing::error!(%error, "the spawner could not be restarted"),
             }
-            tokio::time::sleep(pause).await;
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = publish.closed() => return,
+            }
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 }
 
 /// Returns when the connection ends.
-async fn listen(shared: &std::sync::Weak<Shared>, connection: &Connection) {
+async fn listen(slots: &Slots, connection: &Connection) {
     while let Ok(Some(message)) = connection.receive().await {
-        let Some(shared) = shared.upgrade() else { return };
-        let take = |id: u64| shared.slots.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
         match message {
             FromSpawner::Refused { id, failure, detail } => {
-                if let Some(slot) = take(id) {
+                if let Some(slot) = slots.take(id) {
                     slot.refuse(failure, detail);
                 }
             }
             FromSpawner::Gone { id, account } => {
-                if let Some(slot) = take(id) {
+                if let Some(slot) = slots.take(id) {
                     slot.end(Obituary::of(account));
                 }
             }

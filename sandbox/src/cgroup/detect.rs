@@ -2,7 +2,8 @@
 //!
 //! 1. `--cgroup-root DIR`: a directory that somebody delegated.
 //! 2. The group in which this process stands, when it is writable (a unit with `Delegate=yes`, a scope that
-//!    [`super::scope`] asked for, or a start as root, which prepares it and gives it to the user).
+//!    [`super::scope`] asked for, or a start as root, which prepares it and gives it to the user). Where others stand in
+//!    it too (a login's session), version 2 forbids limits below it; root then takes the top of the hierarchy instead.
 //! 3. Nothing: the limits are missing, and [`Detection`] says for each why.
 
 use std::path::{Path, PathBuf};
@@ -39,11 +40,14 @@ pub struct Request<'a> {
 /// # Errors
 /// When `/proc/self/mountinfo` or `/proc/self/cgroup` can't be read. All else becomes a refusal.
 pub fn detect(request: &Request<'_>) -> io::Result<Detection> {
-    let mounted = parse(
+    Ok(prepare(&mounted()?, request))
+}
+
+fn mounted() -> io::Result<Vec<Mounted>> {
+    Ok(parse(
         &fs::read_to_string("/proc/self/mountinfo")?,
         &fs::read_to_string("/proc/self/cgroup")?,
-    );
-    Ok(prepare(&mounted, request))
+    ))
 }
 
 /// As [`detect`], and takes everything away again: for a look at the host without a server.
@@ -51,17 +55,37 @@ pub fn detect(request: &Request<'_>) -> io::Result<Detection> {
 /// # Errors
 /// As [`detect`].
 pub fn look(request: &Request<'_>) -> io::Result<Detection> {
-    let detection = detect(request)?;
-    for dir in detection.tree.dirs() {
-        if let Some(parent) = dir.parent() {
-            // Back to where we stood; version 1 groups were never entered.
-            let _stood_there = fs::write(parent.join("cgroup.procs"), "0");
+    let mounted = mounted()?;
+    let bases = bases(&mounted, request);
+    let before: Vec<Vec<String>> = bases.iter().map(|base| enabled(base)).collect();
+    let detection = prepare(&mounted, request);
+    for ((hierarchy, base), before) in mounted.iter().zip(&bases).zip(&before) {
+        let dir = base.join(request.name);
+        // Version 1 groups were never entered.
+        if hierarchy.version == Version::V2 {
+            // A group that passes controllers on takes no process back.
+            disable(&dir, &[]);
+            disable(base, before);
+            let _stood_there = fs::write(hierarchy.own.join("cgroup.procs"), "0");
+            let _not_entered = fs::remove_dir(dir.join(SUPERVISOR));
         }
-        let _not_entered = fs::remove_dir(dir.join(SUPERVISOR));
-        // What can't be removed is empty and is found again by its name.
-        let _in_use = fs::remove_dir(dir);
+        let _not_made = fs::remove_dir(dir);
     }
     Ok(detection)
+}
+
+/// The controllers that the children of `dir` have.
+fn enabled(dir: &Path) -> Vec<String> {
+    let text = fs::read_to_string(dir.join("cgroup.subtree_control")).unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Takes from the children of `dir` all controllers but `kept`.
+fn disable(dir: &Path, kept: &[String]) {
+    for name in enabled(dir).iter().filter(|name| !kept.contains(name)) {
+        // One that somebody else uses by now stays.
+        let _in_use = fs::write(dir.join("cgroup.subtree_control"), format!("-{name}"));
+    }
 }
 
 /// Makes the subtree in every hierarchy that allows it.
@@ -72,24 +96,46 @@ fn prepare(mounted: &[Mounted], request: &Request<'_>) -> Detection {
             .refusals
             .push("no cgroup hierarchy is mounted in which this process stands".into());
     }
-    let below = request.root.and_then(|root| {
-        let below = mounted.iter().find_map(|m| root.strip_prefix(&m.point).ok());
-        if below.is_none() {
-            found.refusals.push(format!(
-                "--cgroup-root {} lies below no mounted cgroup hierarchy",
-                root.display()
-            ));
-        }
-        below
-    });
-    for hierarchy in mounted {
-        let base = below.map_or_else(|| hierarchy.own.clone(), |below| hierarchy.point.join(below));
+    if let Some(root) = request.root
+        && below(mounted, root).is_none()
+    {
+        found.refusals.push(format!(
+            "--cgroup-root {} lies below no mounted cgroup hierarchy",
+            root.display()
+        ));
+    }
+    for (hierarchy, base) in mounted.iter().zip(bases(mounted, request)) {
         match hierarchy.version {
             Version::V2 => unified(&base, request, &mut found),
             Version::V1 => legacy(hierarchy, &base, request, &mut found),
         }
     }
     found
+}
+
+/// The part of `root` below the hierarchy's mount point in which it lies.
+fn below<'a>(mounted: &[Mounted], root: &'a Path) -> Option<&'a Path> {
+    mounted.iter().find_map(|m| root.strip_prefix(&m.point).ok())
+}
+
+/// Where the subtree is made, for each hierarchy.
+fn bases(mounted: &[Mounted], request: &Request<'_>) -> Vec<PathBuf> {
+    let below = request.root.and_then(|root| below(mounted, root));
+    let base = |hierarchy: &Mounted| match below {
+        Some(below) => hierarchy.point.join(below),
+        // The group at the top alone may hold processes and pass controllers on (cgroups(7), "no internal processes").
+        None if request.owner.is_some() && hierarchy.version == Version::V2 && is_shared(&hierarchy.own) => {
+            hierarchy.point.clone()
+        }
+        None => hierarchy.own.clone(),
+    };
+    mounted.iter().map(base).collect()
+}
+
+/// Whether another process than this one stands in `dir`.
+fn is_shared(dir: &Path) -> bool {
+    let own = std::process::id().to_string();
+    fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|pids| pids.lines().any(|pid| pid != own))
 }
 
 fn legacy(hierarchy: &Mounted, base: &Path, request: &Request<'_>, found: &mut Detection) {
@@ -132,6 +178,7 @@ fn unified(base: &Path, request: &Request<'_>, found: &mut Detection) {
         .and_then(|()| make(&supervisor, request.owner, &files))
         .and_then(|()| fs::write(supervisor.join("cgroup.procs"), "0"));
     if let Err(source) = entered {
+        let _not_made = fs::remove_dir(&supervisor).and_then(|()| fs::remove_dir(&dir));
         found.refusals.push(format!("{}: {source}", dir.display()));
         return;
     }
@@ -168,15 +215,12 @@ enum Refusal {
 
 /// Enables `controller` for the children of `dir`.
 fn enable(dir: &Path, controller: &str) -> Result<(), Refusal> {
-    let lists = |file: &str| {
-        let text = fs::read_to_string(dir.join(file)).unwrap_or_default();
-        text.split_whitespace().any(|name| name == controller)
-    };
-    if !lists("cgroup.controllers") {
+    let there = fs::read_to_string(dir.join("cgroup.controllers")).unwrap_or_default();
+    if !there.split_whitespace().any(|name| name == controller) {
         return Err(Refusal::Absent);
     }
     let path = dir.join("cgroup.subtree_control");
-    if lists("cgroup.subtree_control") {
+    if enabled(dir).iter().any(|name| name == controller) {
         return Ok(());
     }
     fs::write(&path, format!("+{controller}")).map_err(|source| Refusal::Failed(path, source))
@@ -234,6 +278,35 @@ mod tests {
         assert_eq!(found.tree.cpu.as_ref().unwrap().dir, cpu.path().join("fn-test"));
         assert_eq!(found.tree.missing(), ["pids"]);
         assert_eq!(found.refusals, Vec::<String>::new());
+    }
+
+    #[test]
+    fn root_leaves_a_group_in_which_others_stand_too() {
+        let (dir, mut mounted) = fake(Version::V2, &[]);
+        mounted.own = dir.path().join("session");
+        fs::create_dir(&mounted.own).unwrap();
+        let owned = Request {
+            owner: Some((nix::unistd::getuid(), nix::unistd::getgid())),
+            ..request(None)
+        };
+        let mounted = [mounted];
+        fs::write(dir.path().join("session/cgroup.procs"), std::process::id().to_string()).unwrap();
+        assert_eq!(bases(&mounted, &owned), [dir.path().join("session")]);
+        fs::write(dir.path().join("session/cgroup.procs"), "1\n2\n").unwrap();
+        assert_eq!(bases(&mounted, &owned), [dir.path()]);
+        assert_eq!(
+            bases(&mounted, &request(None)),
+            [dir.path().join("session")],
+            "it is not ours"
+        );
+    }
+
+    #[test]
+    fn what_a_look_enabled_is_told_apart_from_what_was_enabled_before() {
+        let (dir, _) = fake(Version::V2, &["memory", "pids"]);
+        fs::write(dir.path().join("cgroup.subtree_control"), "memory pids").unwrap();
+        disable(dir.path(), &["memory".into()]);
+        assert_eq!(enabled(dir.path()), ["-pids"], "one write, of the one to be taken away");
     }
 
     #[test]

@@ -6,9 +6,10 @@
 //!        reaping --worker ended--> says how, and exits
 //! ```
 //!
-//! The end of its control socket, at any time, is the end of the sandbox: pid 1 exits and the kernel kills the rest. It
-//! lives in the outer user namespace, so it is never the one that foreign code runs in; foreign code inside can neither
-//! signal it (it is pid 1), nor trace it (it is not dumpable).
+//! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. It looks there
+//! while it waits and while it reaps; in between, and while it is frozen, only the spawner's kill reaches it. It lives in
+//! the outer user namespace, so it is never the one that foreign code runs in; foreign code inside can neither signal it
+//! (it is pid 1), nor trace it (it is not dumpable).
 
 use std::fs::File;
 use std::io::Write;
@@ -21,8 +22,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
-use nix::unistd::{Pid, sethostname, setsid};
+use nix::unistd::{Gid, Pid, Uid, fchown, sethostname, setsid};
+use rustix::process::{WaitOptions, wait};
 use serde::{Deserialize, Serialize};
 
 use super::worker::{self, FromWorker, micros};
@@ -32,7 +33,7 @@ use crate::plan::{BindPlan, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
-use crate::sys::{credentials, descriptors, loopback, seccomp};
+use crate::sys::{descriptors, loopback, seccomp};
 
 /// What pid 1 tells the host.
 #[derive(Debug, Serialize, Deserialize)]
@@ -157,6 +158,11 @@ fn serve(
     phases.rootfs += micros(began.elapsed());
     let began = Instant::now();
     let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    if let Some(log) = fds.first().filter(|_| start.worker_id != 0) {
+        // A pipe can be opened again, as /dev/stderr, by its owner alone.
+        let owner = start.worker_id;
+        fchown(log, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner))).at(Stage::Descriptors)?;
+    }
     // A worker that failed to confine itself has said why and is gone: its message counts, not this one's fate.
     let told = packet::send(ours.as_fd(), &bind, &borrowed);
     drop(fds);
@@ -184,11 +190,6 @@ fn close_all_but(socket: OwnedFd) -> Result<OwnedFd, StageError> {
 fn take_identity(plan: &SlotPlan) -> Result<(), StageError> {
     setsid().at(Stage::Identity)?;
     umask(Mode::from_bits_truncate(0o077));
-    match credentials::fresh_session_keyring() {
-        // A kernel without keyrings has nothing to inherit.
-        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => {}
-        other => other.at(Stage::Identity)?,
-    }
     // Once in its leaf: the leaf is then the root of what it sees.
     unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Identity)?;
     sethostname(&plan.hostname).at(Stage::Identity)?;
@@ -244,15 +245,15 @@ fn reap(control: BorrowedFd<'_>, worker: Pid) -> Result<Option<Exit>, StageError
 
 fn reap_all(worker: Pid) -> Result<Option<Exit>, StageError> {
     loop {
-        let status = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-            Err(nix::Error::ECHILD) => return Ok(None),
+        // By rustix, as nix knows no real-time signals and calls an end by one an error.
+        let ended = match wait(WaitOptions::NOHANG) {
+            Err(rustix::io::Errno::CHILD) => None,
             other => other.at(Stage::Worker)?,
         };
-        match status {
-            WaitStatus::Exited(pid, code) if pid == worker => return Ok(Some(Exit::Code(code))),
-            WaitStatus::Signaled(pid, signal, _) if pid == worker => return Ok(Some(Exit::Signal(signal as i32))),
-            WaitStatus::StillAlive => return Ok(None),
-            _ => {}
+        let Some((pid, status)) = ended else { return Ok(None) };
+        if pid.as_raw_pid() == worker.as_raw() {
+            let code = status.exit_status().map(Exit::Code);
+            return Ok(code.or(status.terminating_signal().map(Exit::Signal)));
         }
     }
 }

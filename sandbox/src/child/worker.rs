@@ -14,7 +14,7 @@ use landlock::{
 };
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, execve, setresgid, setresuid};
@@ -124,14 +124,17 @@ fn enter_own_user_namespace(outer_id: u32) -> Result<(), StageError> {
     fs::write("/proc/self/setgroups", "deny").at(Stage::LeafUserNamespace)?;
     fs::write("/proc/self/uid_map", &map).at(Stage::LeafUserNamespace)?;
     fs::write("/proc/self/gid_map", &map).at(Stage::LeafUserNamespace)?;
-    // When the host itself runs out of memory, functions go before it.
+    // When the host itself runs out of memory, functions go before it. Only root could keep one from taking that back, down
+    // to the value of the server.
     fs::write("/proc/self/oom_score_adj", "500").at(Stage::LeafUserNamespace)?;
     prctl::set_dumpable(false).at(Stage::LeafUserNamespace)
 }
 
 fn limit_resources(file_bytes: u64) -> Result<(), StageError> {
     let limits = [
-        (Resource::RLIMIT_CORE, 0),
+        // Not 0: a handler of core dumps (`|` in core_pattern) runs as root of the host, outside of every limit, and is
+        // called for 0 as well. For 1, and for 1 alone, the kernel calls none (do_coredump in fs/coredump.c).
+        (Resource::RLIMIT_CORE, 1),
         (Resource::RLIMIT_NOFILE, OPEN_FILES),
         (Resource::RLIMIT_FSIZE, file_bytes),
         (Resource::RLIMIT_MEMLOCK, LOCKED_BYTES),
@@ -140,10 +143,12 @@ fn limit_resources(file_bytes: u64) -> Result<(), StageError> {
         (Resource::RLIMIT_NICE, 0),
     ];
     for (resource, value) in limits {
-        setrlimit(resource, value, value).at(Stage::Rlimits)?;
+        // Where the host's own limit is lower it stays, as nobody here could raise it.
+        let (_, hard) = getrlimit(resource).at(Stage::Rlimits)?;
+        setrlimit(resource, value.min(hard), value.min(hard)).at(Stage::Rlimits)?;
     }
     // Programs that map their stack by the soft limit expect the usual one.
-    let (_, hard) = nix::sys::resource::getrlimit(Resource::RLIMIT_STACK).at(Stage::Rlimits)?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_STACK).at(Stage::Rlimits)?;
     setrlimit(Resource::RLIMIT_STACK, hard.min(8 << 20), hard).at(Stage::Rlimits)
 }
 
@@ -202,7 +207,7 @@ fn restrict_files(rootfs: Rootfs) -> Result<(), StageError> {
             ("/dev/full", write_file | AccessFs::ReadFile),
             ("/dev/random", write_file | AccessFs::ReadFile),
             ("/dev/urandom", write_file | AccessFs::ReadFile),
-            ("/proc", read | AccessFs::WriteFile),
+            ("/proc", read | AccessFs::WriteFile | AccessFs::Truncate),
         ],
     };
     for (path, access) in places {

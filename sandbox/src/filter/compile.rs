@@ -17,6 +17,9 @@ const KILL: u32 = 0x8000_0000;
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
 
+/// The call is not made, and answers 0.
+const NOTHING_DONE: u32 = ERRNO;
+
 const NUMBER_AT: u32 = 0;
 const ARCHITECTURE_AT: u32 = 4;
 #[cfg(target_arch = "x86_64")]
@@ -134,7 +137,38 @@ fn conditional(condition: Condition) -> Vec<Instruction> {
             jump(EQUAL, libc::SOCK_STREAM as u32, 2, 0),
             jump(EQUAL, libc::SOCK_DGRAM as u32, 1, 0),
             refused,
+            load(argument(2)),
+            jump(EQUAL, 0, 3, 0),
+            jump(EQUAL, libc::IPPROTO_TCP as u32, 2, 0),
+            jump(EQUAL, libc::IPPROTO_UDP as u32, 1, 0),
+            give(ERRNO | libc::EPROTONOSUPPORT as u32),
             give(ALLOW),
+        ],
+        Condition::Without { argument: index, bits } => {
+            vec![load(argument(index)), jump(ANY_BIT, bits, 1, 0), give(ALLOW), refused]
+        }
+        Condition::KeepsCoreLimit => vec![
+            load(argument(0)),
+            jump(EQUAL, libc::RLIMIT_CORE, 1, 0),
+            give(ALLOW),
+            give(NOTHING_DONE),
+        ],
+        Condition::KeepsCoreLimitOrAsks => vec![
+            load(argument(1)),
+            jump(EQUAL, libc::RLIMIT_CORE, 1, 0),
+            give(ALLOW),
+            // Without a new value it only asks.
+            load(argument(2)),
+            jump(EQUAL, 0, 0, 3),
+            load(upper_half(2)),
+            jump(EQUAL, 0, 0, 1),
+            give(ALLOW),
+            load(argument(3)),
+            jump(EQUAL, 0, 0, 3),
+            load(upper_half(3)),
+            jump(EQUAL, 0, 0, 1),
+            give(NOTHING_DONE),
+            refused,
         ],
         Condition::HarmlessIoctl => vec![
             load(argument(1)),
@@ -171,6 +205,11 @@ fn one_of(index: u32, values: impl ExactSizeIterator<Item = u32>) -> Vec<Instruc
 /// Offset of the lower half of an argument in `struct seccomp_data`.
 const fn argument(index: u32) -> u32 {
     16 + 8 * index + if cfg!(target_endian = "big") { 4 } else { 0 }
+}
+
+/// Offset of the other half.
+const fn upper_half(index: u32) -> u32 {
+    16 + 8 * index + if cfg!(target_endian = "big") { 0 } else { 4 }
 }
 
 const fn load(offset: u32) -> Instruction {

@@ -22,13 +22,25 @@ pub enum Answer {
 pub enum Condition {
     /// `clone` without any `CLONE_NEW*` flag, else `EPERM`.
     CloneWithoutNamespaces,
-    /// `socket` and `socketpair` of AF_UNIX, or of AF_INET and AF_INET6 as stream or datagram, else `EAFNOSUPPORT`
-    /// (`EPERM` for raw ones).
+    /// `socket` and `socketpair` of AF_UNIX, or of AF_INET and AF_INET6 as TCP or UDP, else `EAFNOSUPPORT` (`EPERM` for raw
+    /// ones, `EPROTONOSUPPORT` for other protocols, whose modules the kernel would load for anybody who asks).
     OrdinarySocket,
     /// `ioctl` with any command but TIOCSTI and TIOCLINUX, else `EPERM`.
     HarmlessIoctl,
     /// `fcntl` with any command but F_SETPIPE_SZ, else `EPERM`: pipe pages are counted per user of the host.
     HarmlessFcntl,
+    /// None of these bits in this argument, else `EPERM`.
+    Without {
+        /// Number of the argument, from 0.
+        argument: u32,
+        /// The bits.
+        bits: u32,
+    },
+    /// `setrlimit` of any limit but RLIMIT_CORE, for which it answers 0 and changes nothing: the value that stands is the
+    /// only one for which the kernel calls no handler of core dumps (see `child::worker`).
+    KeepsCoreLimit,
+    /// The same for `prlimit64`, which may always ask. It answers `EPERM` when it asks and sets at once.
+    KeepsCoreLimitOrAsks,
     /// `prctl` with an option of [`PRCTL_OPTIONS`], else `EPERM`.
     KnownPrctl,
     /// `personality` that asks (0xffffffff) or keeps the default (0), else `EPERM`.
@@ -70,9 +82,19 @@ pub const CONDITIONAL: &[(Call, Condition)] = &[
     (("socketpair", libc::SYS_socketpair), Condition::OrdinarySocket),
     (("ioctl", libc::SYS_ioctl), Condition::HarmlessIoctl),
     (("fcntl", libc::SYS_fcntl), Condition::HarmlessFcntl),
+    // Huge pages were set aside by the host for somebody, and the limit of memory does not count them.
+    (("mmap", libc::SYS_mmap), without(3, libc::MAP_HUGETLB as u32)),
+    (("memfd_create", libc::SYS_memfd_create), without(1, libc::MFD_HUGETLB)),
+    (("shmget", libc::SYS_shmget), without(2, libc::SHM_HUGETLB as u32)),
+    (("setrlimit", libc::SYS_setrlimit), Condition::KeepsCoreLimit),
+    (("prlimit64", libc::SYS_prlimit64), Condition::KeepsCoreLimitOrAsks),
     (("prctl", libc::SYS_prctl), Condition::KnownPrctl),
     (("personality", libc::SYS_personality), Condition::DefaultPersonality),
 ];
+
+const fn without(argument: u32, bits: u32) -> Condition {
+    Condition::Without { argument, bits }
+}
 
 /// Calls that are made as asked.
 pub const ALLOWED: &[Call] = &[
@@ -160,8 +182,6 @@ pub const ALLOWED: &[Call] = &[
     ("inotify_init1", libc::SYS_inotify_init1),
     ("inotify_add_watch", libc::SYS_inotify_add_watch),
     ("inotify_rm_watch", libc::SYS_inotify_rm_watch),
-    ("memfd_create", libc::SYS_memfd_create),
-    ("mmap", libc::SYS_mmap),
     ("munmap", libc::SYS_munmap),
     ("mremap", libc::SYS_mremap),
     ("mprotect", libc::SYS_mprotect),
@@ -262,8 +282,6 @@ pub const ALLOWED: &[Call] = &[
     ("uname", libc::SYS_uname),
     ("sysinfo", libc::SYS_sysinfo),
     ("getrlimit", libc::SYS_getrlimit),
-    ("setrlimit", libc::SYS_setrlimit),
-    ("prlimit64", libc::SYS_prlimit64),
     ("getrusage", libc::SYS_getrusage),
     ("bind", libc::SYS_bind),
     ("connect", libc::SYS_connect),
@@ -281,7 +299,6 @@ pub const ALLOWED: &[Call] = &[
     ("shutdown", libc::SYS_shutdown),
     ("setsockopt", libc::SYS_setsockopt),
     ("getsockopt", libc::SYS_getsockopt),
-    ("shmget", libc::SYS_shmget),
     ("shmat", libc::SYS_shmat),
     ("shmdt", libc::SYS_shmdt),
     ("shmctl", libc::SYS_shmctl),

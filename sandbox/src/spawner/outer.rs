@@ -19,6 +19,12 @@ use crate::packet;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
 
+/// Namespaces of the second process beside the outer user and mount namespace. Not a cgroup namespace: its root would be
+/// the group in which the server stands, and where the hierarchy is mounted with `nsdelegate`, as systemd does, nothing
+/// may be born or moved beyond that root (ENOENT, cgroups(7)): no leaf lies below it. Each sandbox makes its own, in its
+/// leaf.
+const NAMESPACES: i32 = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
 /// Does all of it; in the parent it returns when the second process runs.
 pub(super) fn run(config: &Config, control: impl AsFd, entry: &str) -> Result<(), StageError> {
     let (uid, gid) = (Uid::current(), Gid::current());
@@ -32,8 +38,7 @@ pub(super) fn run(config: &Config, control: impl AsFd, entry: &str) -> Result<()
     }
     setresgid(root.1, root.1, root.1).at(Stage::IdMap)?;
     setresuid(root.0, root.0, root.0).at(Stage::IdMap)?;
-    let namespaces = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWCGROUP;
-    match clone3(namespaces | libc::CLONE_PARENT, None).at(Stage::OuterNamespaces)? {
+    match clone3(NAMESPACES | libc::CLONE_PARENT, None).at(Stage::OuterNamespaces)? {
         Side::Parent { pid, .. } => {
             packet::send(control.as_fd(), &FromSpawner::Started { pid }, &[]).at(Stage::Message)
         }
@@ -97,4 +102,14 @@ fn map(target: u32, program: &str, own: u32, first: u32, count: u32) -> bool {
     command.args([target, 0, own, 1, 1, first, count].map(|number| number.to_string()));
     command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
     command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spawner_sees_all_cgroups_that_its_server_sees() {
+        assert_eq!(NAMESPACES & libc::CLONE_NEWCGROUP, 0);
+    }
 }

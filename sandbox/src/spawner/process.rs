@@ -5,18 +5,20 @@
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{SetSockOpt, sockopt};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
 use serde::Serialize;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
-use super::protocol::{CONFIG, Config, FromSpawner};
+use super::protocol::{CONFIG, Config, FromSpawner, ToSpawner};
 use super::{OUTER, SpawnerConfig, StartError};
 use crate::packet::{self, Packet};
 use crate::stage::{At, Stage, StageError};
@@ -27,7 +29,9 @@ use crate::sys::{descriptors, readiness};
 pub(crate) struct Connection {
     socket: AsyncFd<Arc<OwnedFd>>,
     pid: i32,
-    pidfd: OwnedFd,
+    /// Sandboxes to be killed of which the spawner could not be told yet.
+    unsaid: Mutex<Vec<u64>>,
+    more_unsaid: Notify,
 }
 
 impl Connection {
@@ -43,9 +47,29 @@ impl Connection {
             .await
     }
 
-    /// Sends if there is room; a message that is lost this way must be one that can be done without.
-    pub(crate) fn send_now<T: Serialize>(&self, message: &T) {
-        let _no_room = packet::send(self.socket.get_ref().as_fd(), message, &[]);
+    /// Has a sandbox killed: now, or by [`Connection::say_unsaid`] when the queue is full.
+    pub(crate) fn kill(&self, id: u64) {
+        match packet::send(self.socket.get_ref().as_fd(), &ToSpawner::Kill { id }, &[]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.unsaid.lock().unwrap_or_else(PoisonError::into_inner).push(id);
+                self.more_unsaid.notify_one();
+            }
+            // Said, or the spawner is gone, and its sandboxes with it.
+            _ => {}
+        }
+    }
+
+    /// Says what there was no room for, until the spawner is gone.
+    pub(super) async fn say_unsaid(&self) {
+        loop {
+            self.more_unsaid.notified().await;
+            let unsaid = std::mem::take(&mut *self.unsaid.lock().unwrap_or_else(PoisonError::into_inner));
+            for id in unsaid {
+                if self.send(&ToSpawner::Kill { id }, &[]).await.is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// The next message; `None` at the end.
@@ -60,7 +84,7 @@ impl Connection {
 
 enum Order {
     Start(oneshot::Sender<io::Result<OwnedFd>>),
-    Bury(Arc<Connection>, oneshot::Sender<()>),
+    Bury(Pid, oneshot::Sender<()>),
 }
 
 /// The thread that makes spawners.
@@ -102,37 +126,51 @@ impl Parent {
         rustix::io::ioctl_fionbio(&socket, true).map_err(|e| StartError::Process(e.into()))?;
         let both = Interest::READABLE | Interest::WRITABLE;
         let socket = readiness::watch(Arc::new(socket), both).map_err(StartError::Process)?;
-        let mut process = None;
-        loop {
-            let message = socket
-                .async_io(Interest::READABLE, |fd| packet::receive(fd.as_fd()))
-                .await;
-            match message.map_err(StartError::Process)?.map(|(message, _)| message) {
-                Some(FromSpawner::Started { pid }) => {
-                    let known = rustix::process::Pid::from_raw(pid).ok_or(StartError::Silent)?;
-                    // It is our child and not yet waited for, so the number can't mean another process.
-                    let pidfd = rustix::process::pidfd_open(known, rustix::process::PidfdFlags::empty())
-                        .map_err(|e| StartError::Process(e.into()))?;
-                    process = Some((pid, pidfd));
+        let mut pid = None;
+        let greeted = greet(&socket, &mut pid).await;
+        match (greeted, pid) {
+            (Ok(()), Some(pid)) => Ok(Connection {
+                socket,
+                pid: pid.as_raw(),
+                unsaid: Mutex::default(),
+                more_unsaid: Notify::new(),
+            }),
+            (greeted, pid) => {
+                if let Some(pid) = pid {
+                    self.bury(pid).await;
                 }
-                Some(FromSpawner::Ready) => {
-                    let (pid, pidfd) = process.ok_or(StartError::Silent)?;
-                    return Ok(Connection { socket, pid, pidfd });
-                }
-                Some(FromSpawner::Failed(failure)) => return Err(failure.into()),
-                _ => return Err(StartError::Silent),
+                Err(greeted.err().unwrap_or(StartError::Silent))
             }
         }
     }
 
     /// Kills what is left of a spawner and waits until all of its processes are gone.
-    pub(super) async fn bury(&self, connection: Arc<Connection>) {
+    pub(super) async fn bury(&self, spawner: Pid) {
         let (reply, buried) = oneshot::channel();
-        if self.orders.try_send(Order::Bury(connection, reply)).is_ok() {
+        if self.orders.try_send(Order::Bury(spawner, reply)).is_ok() {
             // An error means that the thread is gone, and every spawner with it.
             let _ended = buried.await;
         }
     }
+}
+
+/// Listens until the spawner is ready. The first process and the second speak through the same socket, and which one is
+/// heard first is the scheduler's choice; a failure is followed by the end.
+async fn greet(socket: &AsyncFd<Arc<OwnedFd>>, process: &mut Option<Pid>) -> Result<(), StartError> {
+    let mut failure = StartError::Silent;
+    let mut ready = false;
+    while !(ready && process.is_some()) {
+        let message = socket
+            .async_io(Interest::READABLE, |fd| packet::receive(fd.as_fd()))
+            .await;
+        match message.map_err(StartError::Process)?.map(|(message, _)| message) {
+            Some(FromSpawner::Started { pid }) => *process = Some(Pid::from_raw(pid)),
+            Some(FromSpawner::Ready) => ready = true,
+            Some(FromSpawner::Failed(stage)) => failure = stage.into(),
+            _ => return Err(failure),
+        }
+    }
+    Ok(())
 }
 
 fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config: &Config) {
@@ -142,9 +180,10 @@ fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config
                 // The asker may have given up; the socket's end then ends the process.
                 let _unheard = reply.send(start(program, entry, config));
             }
-            Order::Bury(connection, reply) => {
-                let _ended = rustix::process::pidfd_send_signal(&connection.pidfd, rustix::process::Signal::KILL);
-                let _reaped = waitid(Id::PIDFd(connection.pidfd.as_fd()), WaitPidFlag::WEXITED);
+            Order::Bury(spawner, reply) => {
+                // A child that nobody has waited for yet: its number can't mean another process.
+                let _ended = kill(spawner, Signal::SIGKILL);
+                let _reaped = waitid(Id::Pid(spawner), WaitPidFlag::WEXITED);
                 let _unheard = reply.send(());
             }
         }
@@ -153,8 +192,8 @@ fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config
 
 fn start(program: &std::path::Path, entry: &str, config: &Config) -> io::Result<OwnedFd> {
     let (ours, theirs) = packet::pair()?;
-    // Hundreds of starts may be asked for at once.
-    let _smaller = sockopt::SndBuf.set(&ours, &(1 << 20));
+    // Room for some hundred starts; more of them wait.
+    let _smaller = sockopt::SndBuf.set(&ours, &(1 << 17));
     let mut file = std::fs::File::from(memfd_create(c"spawner", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(&serde_json::to_vec(config)?)?;
     #[expect(clippy::disallowed_methods, reason = "the one place that starts the spawner")]

@@ -12,8 +12,8 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::epoll;
+use rustix::process::{WaitOptions, wait};
 
 use super::base;
 use super::protocol::{Config, FromSpawner, ToSpawner};
@@ -24,6 +24,7 @@ use crate::packet;
 use crate::plan::SlotPlan;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
+use crate::sys::credentials;
 use crate::sys::seccomp::Instruction;
 
 const CONTROL_TOKEN: u64 = u64::MAX;
@@ -65,6 +66,7 @@ struct Spawner<'a> {
 pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident]) -> Result<(), StageError> {
     // The directories of the cgroups are not part of the new root: descriptors keep the way to them.
     let (tree, _held) = reach_by_descriptor(&config.tree).at(Stage::Leaf)?;
+    leave_keyring()?;
     base::build(&config)?;
     prctl::set_dumpable(false).at(Stage::BaseRoot)?;
     let mut children = SigSet::empty();
@@ -89,6 +91,16 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
     };
     spawner.say(&FromSpawner::Ready)?;
     spawner.serve(&signals)
+}
+
+/// All sandboxes inherit one sealed keyring: one of its own for each would count against what the user may hold, 200 keys
+/// mostly, and let no more than that many live.
+fn leave_keyring() -> Result<(), StageError> {
+    match credentials::sealed_session_keyring() {
+        // A kernel without keyrings has nothing to inherit.
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.at(Stage::Identity),
+    }
 }
 
 /// The same tree by way of `/proc/self/fd`, and the descriptors that hold it open.
@@ -179,9 +191,10 @@ impl Spawner<'_> {
 
     fn build(&mut self, id: u64, name: &str, plan: SlotPlan, mut fds: Vec<OwnedFd>) -> Result<(), StageError> {
         let Some(control) = fds.pop() else {
+            // It was sent, and found no room here.
             let failure = StageError {
                 stage: Stage::Descriptors,
-                errno: libc::EBADF,
+                errno: libc::EMFILE,
             };
             return self.say(&FromSpawner::Refused {
                 id,
@@ -304,12 +317,14 @@ impl Spawner<'_> {
 
     fn reap(&mut self) -> Result<(), StageError> {
         loop {
-            let pid = match waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG) {
-                Err(nix::Error::ECHILD) | Ok(WaitStatus::StillAlive) => return Ok(()),
-                other => other.at(Stage::Message)?.pid(),
+            // By rustix, as nix calls an end by a real-time signal an error.
+            let ended = match wait(WaitOptions::NOHANG) {
+                Err(rustix::io::Errno::CHILD) => None,
+                other => other.at(Stage::Message)?,
             };
+            let Some((pid, _)) = ended else { return Ok(()) };
             // Pid 1 of a sandbox ends after all others in it, so its leaf is empty.
-            let id = pid.and_then(|pid| self.by_pid.remove(&pid.as_raw()));
+            let id = self.by_pid.remove(&pid.as_raw_pid());
             if let Some((id, running)) = id.and_then(|id| self.running.remove_entry(&id)) {
                 self.leaving.push((id, running));
             }

@@ -54,6 +54,13 @@ async fn only_tmp_and_shm_can_be_written_and_both_are_capped() {
 }
 
 #[tokio::test]
+async fn its_own_entries_in_proc_can_be_written_as_usual() {
+    let house = House::new().await;
+    let script = "for f in comm timerslack_ns coredump_filter; do echo 1 > /proc/self/$f || echo failed $f; done";
+    assert_eq!(house.sh(script).await.0, "");
+}
+
+#[tokio::test]
 async fn a_writable_root_takes_new_files_and_forgets_them() {
     let house = House::new().await;
     let mut plan = house.plan(&[

@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on panics")]
 
+mod escape;
 mod inside;
+mod leaks;
 mod life;
 mod limits;
 mod setting;
+mod spawner;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use nix::unistd::Uid;
@@ -43,6 +43,7 @@ fn setting() -> &'static Setting {
         if let Some(user) = user {
             privileges::become_user(&user).unwrap();
         }
+        privileges::raise_open_files();
         Setting {
             program,
             tree: found.tree,
@@ -60,12 +61,32 @@ pub(crate) struct House {
     _alone: tokio::sync::MutexGuard<'static, ()>,
 }
 
+/// Waits until no other test has a spawner.
+pub(crate) async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
+    let alone = ALONE.lock().await;
+    setting();
+    alone
+}
+
+/// What a spawner in `dir` is started with.
+pub(crate) fn config(dir: &Path) -> SpawnerConfig {
+    let setting = setting();
+    SpawnerConfig {
+        entry: "__spawner".into(),
+        program: Some(setting.program.clone()),
+        mount_point: dir.join("root"),
+        layers: dir.join("layers"),
+        files: Vec::new(),
+        tree: setting.tree.clone(),
+        subordinate: sandbox::report::subordinate_ids(),
+    }
+}
+
 static ALONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 impl House {
     pub(crate) async fn new() -> Self {
-        let alone = ALONE.lock().await;
-        let setting = setting();
+        let alone = alone().await;
         let dir = tempfile::tempdir().unwrap();
         let layer = LayerName::new("ab".repeat(32)).unwrap();
         for sub in ["root", "layers"] {
@@ -74,17 +95,7 @@ impl House {
         let tree = dir.path().join("layers").join(layer.as_str());
         fs::create_dir(&tree).unwrap();
         fs::write(tree.join("code.txt"), "the code\n").unwrap();
-        let spawner = Spawner::start(SpawnerConfig {
-            entry: "__spawner".into(),
-            program: Some(setting.program.clone()),
-            mount_point: dir.path().join("root"),
-            layers: dir.path().join("layers"),
-            files: Vec::new(),
-            tree: setting.tree.clone(),
-            subordinate: sandbox::report::subordinate_ids(),
-        })
-        .await
-        .unwrap();
+        let spawner = Spawner::start(config(dir.path())).await.unwrap();
         Self {
             spawner,
             layer,
@@ -93,7 +104,7 @@ impl House {
         }
     }
 
-    pub(crate) fn path(&self) -> &std::path::Path {
+    pub(crate) fn path(&self) -> &Path {
         self.dir.path()
     }
 
@@ -160,4 +171,45 @@ pub(crate) fn leaves() -> Vec<PathBuf> {
 
 pub(crate) async fn launch(house: &House, plan: &Plan) -> Sandbox {
     house.spawner.launch(plan).await.unwrap()
+}
+
+/// Runs `script` in Python.
+pub(crate) async fn python(house: &House, script: &str) -> (String, Obituary) {
+    house.run(&house.plan(&["/usr/bin/python3", "-c", script])).await
+}
+
+/// The group of all sandboxes in the unified hierarchy, where there is one of ours.
+pub(crate) fn unified_group() -> Option<PathBuf> {
+    let freezer = setting().tree.freezer.as_ref()?;
+    (freezer.version == sandbox::cgroup::Version::V2).then(|| freezer.dir.join("test"))
+}
+
+/// Reads until `expected` has come.
+pub(crate) fn wait_for(log: &std::os::fd::OwnedFd, expected: &str) {
+    rustix::io::ioctl_fionbio(log, false).unwrap();
+    let mut read = vec![0; expected.len()];
+    fs::File::from(log.try_clone().unwrap()).read_exact(&mut read).unwrap();
+    assert_eq!(String::from_utf8(read).unwrap(), expected);
+}
+
+/// Processes with a given parent, and the letter of their state.
+pub(crate) fn children(parent: i32) -> Vec<(i32, char)> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        // The name in brackets may hold anything.
+        let Some((pid, rest)) = stat
+            .split_once(' ')
+            .zip(stat.rsplit_once(") "))
+            .map(|(a, b)| (a.0, b.1))
+        else {
+            continue;
+        };
+        let mut fields = rest.split(' ');
+        let (state, of) = (fields.next().unwrap(), fields.next().unwrap());
+        if of == parent.to_string() {
+            found.push((pid.parse().unwrap(), state.chars().next().unwrap()));
+        }
+    }
+    found
 }

@@ -24,6 +24,8 @@ pub(crate) struct Sandboxed {
 struct Tenants {
     numbers: HashMap<FunctionName, u32>,
     next: u32,
+    /// Removed functions whose cgroup something still stood in.
+    leaving: Vec<FunctionName>,
 }
 
 impl Sandboxed {
@@ -42,6 +44,8 @@ impl Sandboxed {
         }
         let number = tenants.next;
         tenants.next = tenants.next.wrapping_add(1);
+        // One of that name is back.
+        tenants.leaving.retain(|name| name != function);
         tenants.numbers.insert(function.clone(), number);
         number
     }
@@ -82,11 +86,12 @@ impl Launcher for Sandboxed {
     }
 
     fn forget(&self, function: &FunctionName) {
-        self.tenants
-            .lock()
-            .expect("nothing panics under the lock")
-            .numbers
-            .remove(function);
+        let mut tenants = self.tenants.lock().expect("nothing panics under the lock");
+        if tenants.numbers.remove(function).is_some() {
+            tenants.leaving.push(function.clone());
+        }
+        // What its instances still stand in goes with the next function that is removed, or the next start.
+        tenants.leaving.retain(|name| !self.spawner.remove_group(&group(name)));
     }
 }
 

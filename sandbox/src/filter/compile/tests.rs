@@ -96,6 +96,12 @@ fn sockets_of_ordinary_families_only() {
     assert_eq!(socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC), ALLOW);
     assert_eq!(socket(libc::AF_INET6, libc::SOCK_DGRAM | libc::SOCK_NONBLOCK), ALLOW);
     assert_eq!(socket(libc::AF_INET, libc::SOCK_RAW), refused(libc::EPERM));
+    let protocol = |number: i32| answer(libc::SYS_socket, [libc::AF_INET as u64, 1, number as u64, 0, 0, 0]);
+    assert_eq!(protocol(libc::IPPROTO_TCP), ALLOW);
+    assert_eq!(protocol(libc::IPPROTO_UDP), ALLOW);
+    for number in [libc::IPPROTO_SCTP, libc::IPPROTO_MPTCP, libc::IPPROTO_UDPLITE] {
+        assert_eq!(protocol(number), refused(libc::EPROTONOSUPPORT));
+    }
     for family in [
         libc::AF_NETLINK,
         libc::AF_PACKET,
@@ -132,6 +138,36 @@ fn prctl_and_personality_by_list() {
     assert_eq!(personality(0), ALLOW);
     assert_eq!(personality(0xffff_ffff), ALLOW);
     assert_eq!(personality(0x0004_0000), refused(libc::EPERM));
+}
+
+#[test]
+fn the_limit_of_core_dumps_can_be_asked_for_and_not_changed() {
+    let core = u64::from(libc::RLIMIT_CORE);
+    let set = |resource: u64| answer(libc::SYS_setrlimit, [resource, 1, 0, 0, 0, 0]);
+    assert_eq!(
+        (set(core), set(core | 1 << 32), set(7)),
+        (NOTHING_DONE, NOTHING_DONE, ALLOW)
+    );
+    let call = |resource: u64, new: u64, old: u64| answer(libc::SYS_prlimit64, [0, resource, new, old, 0, 0]);
+    assert_eq!(call(core, 0, 1), ALLOW);
+    for pointer in [1, 1 << 32] {
+        assert_eq!(call(core, pointer, 0), NOTHING_DONE);
+        assert_eq!(call(core, pointer, pointer), refused(libc::EPERM));
+        assert_eq!(call(7, pointer, pointer), ALLOW);
+    }
+}
+
+#[test]
+fn huge_pages_are_refused() {
+    let mmap = |flags: i32| answer(libc::SYS_mmap, [0, 4096, 3, flags as u64, 0, 0]);
+    assert_eq!(mmap(libc::MAP_PRIVATE | libc::MAP_ANONYMOUS), ALLOW);
+    assert_eq!(mmap(libc::MAP_PRIVATE | libc::MAP_HUGETLB), refused(libc::EPERM));
+    let memfd = |flags: u32| answer(libc::SYS_memfd_create, [0, u64::from(flags), 0, 0, 0, 0]);
+    assert_eq!(memfd(libc::MFD_CLOEXEC), ALLOW);
+    assert_eq!(memfd(libc::MFD_HUGETLB | libc::MFD_HUGE_2MB), refused(libc::EPERM));
+    let shmget = |flags: i32| answer(libc::SYS_shmget, [0, 4096, flags as u64, 0, 0, 0]);
+    assert_eq!(shmget(libc::IPC_CREAT | 0o600), ALLOW);
+    assert_eq!(shmget(libc::SHM_HUGETLB | 0o600), refused(libc::EPERM));
 }
 
 #[test]
