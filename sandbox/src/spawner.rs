@@ -285,7 +285,14 @@ async fn supervise(
             () = publish.closed() => {}
         }
         publish.send_replace(None);
-        parent.bury(Pid::from_raw(connection.pid())).await;
+        let pid = Pid::from_raw(connection.pid());
+        if publish.is_closed() {
+            // Its end of the socket ends, upon which it takes its cgroups away and goes by itself.
+            connection.close();
+            parent.see_off(pid).await;
+        } else {
+            parent.bury(pid).await;
+        }
         for slot in slots.take_all().into_values() {
             slot.end(Obituary::default());
         }

@@ -50,9 +50,8 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     shown::step("build");
     let programs = build(workspace)?;
     shown::step("serve");
-    let before = leftovers::groups();
     let mut server = Server::start(&programs)?;
-    let watch = leftovers::Watch::begin(server.pid(), before)?;
+    let watch = leftovers::Watch::begin(server.pid(), server.group_name())?;
     if let Err(error) = show(workspace, &server, &programs, &watch) {
         eprintln!("\nthe end of the server's log:\n{}", server.log_end());
         return Err(error);

@@ -3,14 +3,16 @@
 //! One thread of ours makes every spawner and waits for it: making a process blocks, and so does waiting for one.
 
 use std::io::{self, Read, Seek, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::socket::{SetSockOpt, sockopt};
+use nix::sys::socket::{SetSockOpt, Shutdown, shutdown, sockopt};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 use serde::Serialize;
@@ -72,6 +74,12 @@ impl Connection {
         }
     }
 
+    /// Ends the socket, whoever still holds it: the spawner sees the end and goes.
+    pub(super) fn close(&self) {
+        // It may have gone before.
+        let _ended = shutdown(self.socket.get_ref().as_raw_fd(), Shutdown::Both);
+    }
+
     /// The next message; `None` at the end.
     pub(crate) async fn receive(&self) -> io::Result<Option<FromSpawner>> {
         let received = self
@@ -82,9 +90,12 @@ impl Connection {
     }
 }
 
+/// How long a spawner may take to go by itself, a little longer than it gives its last processes.
+const PATIENCE: Duration = Duration::from_secs(6);
+
 enum Order {
     Start(oneshot::Sender<io::Result<OwnedFd>>),
-    Bury(Pid, oneshot::Sender<()>),
+    Bury(Pid, Duration, oneshot::Sender<()>),
 }
 
 /// The thread that makes spawners.
@@ -146,11 +157,33 @@ impl Parent {
 
     /// Kills what is left of a spawner and waits until all of its processes are gone.
     pub(super) async fn bury(&self, spawner: Pid) {
+        self.end(spawner, Duration::ZERO).await;
+    }
+
+    /// Waits for a spawner that was told to go, and kills it when it does not.
+    pub(super) async fn see_off(&self, spawner: Pid) {
+        self.end(spawner, PATIENCE).await;
+    }
+
+    async fn end(&self, spawner: Pid, patience: Duration) {
         let (reply, buried) = oneshot::channel();
-        if self.orders.try_send(Order::Bury(spawner, reply)).is_ok() {
+        if self.orders.try_send(Order::Bury(spawner, patience, reply)).is_ok() {
             // An error means that the thread is gone, and every spawner with it.
             let _ended = buried.await;
         }
+    }
+}
+
+/// Returns when `spawner`, a child of ours, has ended, or after `patience`.
+fn wait_for_end(spawner: Pid, patience: Duration) {
+    let Some(pid) = rustix::process::Pid::from_raw(spawner.as_raw()) else {
+        return;
+    };
+    // A child that nobody has waited for yet: its number can't mean another process.
+    if let Ok(pidfd) = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()) {
+        let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+        // An interruption only shortens the patience.
+        let _ended = poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], timeout);
     }
 }
 
@@ -180,7 +213,10 @@ fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config
                 // The asker may have given up; the socket's end then ends the process.
                 let _unheard = reply.send(start(program, entry, config));
             }
-            Order::Bury(spawner, reply) => {
+            Order::Bury(spawner, patience, reply) => {
+                if !patience.is_zero() {
+                    wait_for_end(spawner, patience);
+                }
                 // A child that nobody has waited for yet: its number can't mean another process.
                 let _ended = kill(spawner, Signal::SIGKILL);
                 let _reaped = waitid(Id::Pid(spawner), WaitPidFlag::WEXITED);

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -25,23 +25,20 @@ type Process = (i32, u64);
 pub(super) struct Watch {
     server: i32,
     seen: RefCell<BTreeSet<Process>>,
-    /// Groups that are none of the server's.
-    before: BTreeSet<PathBuf>,
+    /// Name of the server's own group in every hierarchy, `fn-` and eight digits; `None` when it could make none.
+    name: Option<String>,
     /// Groups of the server itself, made by its start.
     subtree: BTreeSet<PathBuf>,
 }
 
 impl Watch {
-    /// Begins once the server is ready and before anything is deployed. `before` are the groups from before its start.
-    pub(super) fn begin(server: i32, before: BTreeSet<PathBuf>) -> Result<Self> {
-        let subtree = groups()
-            .into_iter()
-            .filter(|group| !before.contains(group) && is_its_own(group))
-            .collect();
+    /// Begins once the server is ready and before anything is deployed.
+    pub(super) fn begin(server: i32, name: Option<String>) -> Result<Self> {
+        let subtree = name.as_deref().map(groups_of).unwrap_or_default();
         let watch = Self {
             server,
             seen: RefCell::default(),
-            before,
+            name,
             subtree,
         };
         watch.look()?;
@@ -105,21 +102,9 @@ impl Watch {
     }
 
     fn groups_left(&self) -> Vec<PathBuf> {
-        groups()
-            .into_iter()
-            .filter(|group| !self.before.contains(group) && !self.subtree.contains(group))
-            .collect()
+        let now = self.name.as_deref().map(groups_of).unwrap_or_default();
+        now.difference(&self.subtree).cloned().collect()
     }
-}
-
-/// Whether a new group is the server's own and none of a function: what a start makes is named `fn-...`, with `supervisor` in it.
-fn is_its_own(group: &Path) -> bool {
-    let name = |path: Option<&Path>| {
-        path.and_then(Path::file_name)
-            .map(|name| name.to_string_lossy().into_owned())
-    };
-    let own = |name: Option<String>| name.is_some_and(|name| name.starts_with("fn-"));
-    own(name(Some(group))) || (name(Some(group)).is_some_and(|name| name == "supervisor") && own(name(group.parent())))
 }
 
 /// Every process as pid, parent and start time.
@@ -155,11 +140,8 @@ fn parse(stat: &str) -> Option<(i32, i32, u64)> {
     ))
 }
 
-/// How the groups of systemd's units end. Those come and go with the machine's own life, and systemd removes them.
-const UNITS: &[&str] = &["service", "scope", "slice", "socket", "mount", "swap"];
-
-/// Every cgroup directory that is no unit of systemd, as far as we may look.
-pub(super) fn groups() -> BTreeSet<PathBuf> {
+/// Every group that is called `name` or stands in one that is, as far as we may look.
+fn groups_of(name: &str) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     let mut waiting = vec![PathBuf::from(CGROUPS)];
     while let Some(dir) = waiting.pop() {
@@ -167,11 +149,7 @@ pub(super) fn groups() -> BTreeSet<PathBuf> {
         for entry in entries.flatten() {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                 waiting.push(entry.path());
-                let ending = entry
-                    .path()
-                    .extension()
-                    .map(|ending| ending.to_string_lossy().into_owned());
-                if ending.is_none_or(|ending| !UNITS.contains(&ending.as_str())) {
+                if entry.path().iter().any(|part| part == name) {
                     found.insert(entry.path());
                 }
             }
@@ -191,14 +169,6 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_start_makes_is_the_servers_own() {
-        assert!(is_its_own(Path::new("/sys/fs/cgroup/memory/fn-1a2b")));
-        assert!(is_its_own(Path::new("/sys/fs/cgroup/unified/fn-1a2b/supervisor")));
-        assert!(!is_its_own(Path::new("/sys/fs/cgroup/memory/fn-1a2b/hello-1")));
-        assert!(!is_its_own(Path::new("/sys/fs/cgroup/memory/other/supervisor")));
-    }
-
-    #[test]
     fn a_zombie_is_gone() {
         let fields = "Z 7 ".to_owned() + &"0 ".repeat(17) + "12345 0 0";
         assert_eq!(parse(&format!("42 (a) {fields}")), None);
@@ -207,7 +177,7 @@ mod tests {
     #[test]
     fn we_are_seen_ourselves() {
         let me = i32::try_from(std::process::id()).unwrap();
-        let watch = Watch::begin(me, BTreeSet::new()).unwrap();
+        let watch = Watch::begin(me, None).unwrap();
         assert!(watch.processes_left().unwrap().contains(&me));
     }
 }

@@ -27,8 +27,15 @@ const TO_STOP: Duration = Duration::from_secs(60);
 pub(super) struct Server {
     // The fields are dropped in this order, so the process is gone before its directories are.
     running: Running,
-    url: String,
+    info: Info,
     place: Place,
+}
+
+/// What the server says of itself.
+struct Info {
+    url: String,
+    /// The name of its group in every hierarchy.
+    group_name: Option<String>,
 }
 
 /// The directories of one server.
@@ -103,10 +110,10 @@ impl Server {
             if let Some(status) = running.ended()? {
                 bail!("the server should keep running, and ended with {status}");
             }
-            Ok(address(&place))
+            Ok(info(&place))
         });
-        let url = ready.with_context(|| format!("the end of the server's log:\n{}", place.log_end()))?;
-        let server = Self { running, url, place };
+        let info = ready.with_context(|| format!("the end of the server's log:\n{}", place.log_end()))?;
+        let server = Self { running, info, place };
         poll::until("status 200 at /readyz", TO_START, || {
             Ok((server.get("/readyz").is_ok_and(|reply| reply.status == 200)).then_some(()))
         })?;
@@ -115,7 +122,7 @@ impl Server {
         } else {
             "as an ordinary user".to_owned()
         };
-        println!("serving {} {kind}", server.url);
+        println!("serving {} {kind}", server.info.url);
         Ok(server)
     }
 
@@ -123,8 +130,13 @@ impl Server {
         self.running.pid()
     }
 
+    /// What the server's cgroups are called; `None` when it could make none.
+    pub(super) fn group_name(&self) -> Option<String> {
+        self.info.group_name.clone()
+    }
+
     pub(super) fn url(&self) -> &str {
-        &self.url
+        &self.info.url
     }
 
     pub(super) fn admin_socket(&self) -> PathBuf {
@@ -159,7 +171,7 @@ impl Server {
 
     /// Calls a function as its example says, and shows it.
     pub(super) fn call(&self, example: &Example) -> Result<Reply> {
-        let url = format!("{}/function/{}{}", self.url, example.name, example.path);
+        let url = format!("{}/function/{}{}", self.info.url, example.name, example.path);
         let image = format!("@{}", self.place.image().display());
         let mut args: Vec<_> = example
             .curl
@@ -179,13 +191,13 @@ impl Server {
     }
 
     fn get(&self, path: &str) -> Result<Reply> {
-        call::curl(&self.place.path("scratch"), &[&format!("{}{path}", self.url)])
+        call::curl(&self.place.path("scratch"), &[&format!("{}{path}", self.info.url)])
     }
 
     /// Everything at /metrics.
     pub(super) fn metrics(&self) -> Result<String> {
         let body = self.place.path("scratch").join("metrics");
-        let url = format!("{}/metrics", self.url);
+        let url = format!("{}/metrics", self.info.url);
         Program::new("curl")
             .args(["--silent", "--show-error", "--fail", "--output"])
             .args([&body])
@@ -229,10 +241,18 @@ impl Server {
 }
 
 /// The address that the server says it listens on, once it answers.
-fn address(place: &Place) -> Option<String> {
+fn info(place: &Place) -> Option<Info> {
     let socket = place.admin_socket();
     let args = ["--unix-socket", socket.to_str()?, "http://localhost/v1/info"];
-    let reply = call::curl(&place.path("scratch"), &args).ok()?;
-    let info = reply.json().ok()?;
-    Some(info["url"].as_str()?.trim_end_matches('/').to_owned())
+    let info = call::curl(&place.path("scratch"), &args).ok()?.json().ok()?;
+    let findings = info["report"]["findings"].as_array()?;
+    let dirs = findings
+        .iter()
+        .filter_map(|finding| finding["found"].as_str()?.split_once(" at /"));
+    Some(Info {
+        url: info["url"].as_str()?.trim_end_matches('/').to_owned(),
+        group_name: dirs
+            .filter_map(|(_, dir)| Some(dir.rsplit_once('/')?.1.to_owned()))
+            .next(),
+    })
 }
