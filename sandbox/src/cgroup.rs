@@ -81,25 +81,6 @@ impl CgroupTree {
             .find(|hierarchy| hierarchy.version == Version::V2)
     }
 
-    /// Processor time that the sandboxes of `group` have used since the group was made, those that are gone included.
-    /// `None` where nothing counts it or the group was never used.
-    pub fn group_cpu(&self, group: &crate::GroupName) -> Option<std::time::Duration> {
-        let account = self.cpu_account.as_ref()?;
-        leaf::cpu_time(&account.dir.join(group.as_str()), account.version)
-    }
-
-    /// Removes the group of an owner who will start nothing more. `false` when something still stands in it.
-    pub fn remove_group(&self, group: &crate::GroupName) -> bool {
-        let mut all = true;
-        for dir in self.dirs() {
-            match fs::remove_dir(dir.join(group.as_str())) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => all = false,
-                _ => {}
-            }
-        }
-        all
-    }
-
     /// Removes what an earlier run left: every group below the subtree but our own. Nothing lives there, as an earlier
     /// spawner takes its processes along.
     ///

@@ -8,6 +8,7 @@
 //! | [`spawner`] | who makes the processes, and who watches them? |
 //! | `child` | what happens inside, before foreign code runs? |
 //! | [`sandbox`] | what does the host hold of it? |
+//! | [`slot`] | what of a sandbox can be built before it is known what runs in it? |
 //! | [`cgroup`] | where do limits stand? |
 //! | [`filter`] | which system calls may be made? |
 //! | [`floors`] | what does the kernel alone take? |
@@ -26,6 +27,7 @@ pub mod plan;
 pub mod privileges;
 pub mod report;
 pub mod sandbox;
+pub mod slot;
 pub mod spawner;
 pub mod stage;
 mod sys;
@@ -34,8 +36,9 @@ pub mod trial;
 pub use cgroup::leaf::Usage;
 pub use cgroup::{CgroupTree, detect};
 pub use child::{Resident, ResidentCall};
-pub use plan::{GroupName, LayerName, Limits, Plan, PlanError, Program, Rootfs};
+pub use plan::{GroupName, LayerName, Limits, Plan, PlanError, Program, Rootfs, Shape};
 pub use report::HostReport;
 pub use sandbox::{Exit, LaunchError, Obituary, Phases, Sandbox};
+pub use slot::Slot;
 pub use spawner::{BaseFile, Spawner, SpawnerConfig, StartError, SubordinateIds};
 pub use stage::{Stage, StageError};

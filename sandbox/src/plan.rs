@@ -159,13 +159,37 @@ pub enum Program {
     Resident(String),
 }
 
+/// What a slot is built with before it is known what will run in it. Binding changes what differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shape {
+    /// The cgroup above the slot's own.
+    pub group: GroupName,
+    /// Limits that it waits under.
+    pub limits: Limits,
+    /// Capacity of its `/tmp` and of its `/dev/shm`, in bytes.
+    pub tmp_bytes: u64,
+}
+
+impl Shape {
+    pub(crate) fn slot(&self) -> SlotPlan {
+        SlotPlan {
+            group: self.group.clone(),
+            limits: self.limits,
+            tmp_bytes: self.tmp_bytes,
+            rootfs: Rootfs::ReadOnly,
+            own_pids: OWN_PIDS,
+        }
+    }
+}
+
+/// Processes of ours in a slot that waits: pid 1 and the worker.
+pub(crate) const OWN_PIDS: u32 = 2;
+
 /// One sandbox to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The cgroup above the sandbox's own.
     pub group: GroupName,
-    /// Whose code it is: sandboxes of different tenants get different user ids where the host has subordinate ids.
-    pub tenant: u32,
     /// Host name seen inside.
     pub hostname: String,
     /// Limits of memory, processor and processes.
@@ -234,23 +258,29 @@ impl Plan {
         }
     }
 
-    /// The part that a slot is built from, before anything is known of the code that will run in it.
+    /// Processes of ours beside the foreign code: pid 1, and the worker where it is not replaced by the program.
+    pub(crate) fn own_pids(&self) -> u32 {
+        if self.program == Program::Exec { 1 } else { OWN_PIDS }
+    }
+
+    /// The part that a slot is built from.
     pub(crate) fn slot(&self) -> SlotPlan {
         SlotPlan {
             group: self.group.clone(),
-            tenant: self.tenant,
-            hostname: self.hostname.clone(),
             limits: self.limits,
             tmp_bytes: self.tmp_bytes,
             rootfs: self.rootfs,
-            // Pid 1, and the worker where it is not replaced by the program.
-            own_pids: if self.program == Program::Exec { 1 } else { 2 },
+            own_pids: self.own_pids(),
         }
     }
 
     /// The part that binds a built slot to code.
     pub(crate) fn bind(&self) -> BindPlan {
         BindPlan {
+            hostname: self.hostname.clone(),
+            tmp_bytes: self.tmp_bytes,
+            // Larger than its memory no file of a sandbox can be, as all that can be written is memory.
+            file_bytes: self.limits.memory,
             layers: self.layers.clone(),
             program: self.program.clone(),
             argv: self.argv.clone(),
@@ -265,8 +295,6 @@ impl Plan {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SlotPlan {
     pub(crate) group: GroupName,
-    pub(crate) tenant: u32,
-    pub(crate) hostname: String,
     pub(crate) limits: Limits,
     pub(crate) tmp_bytes: u64,
     pub(crate) rootfs: Rootfs,
@@ -276,6 +304,9 @@ pub(crate) struct SlotPlan {
 /// What a slot is bound to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct BindPlan {
+    pub(crate) hostname: String,
+    pub(crate) tmp_bytes: u64,
+    pub(crate) file_bytes: u64,
     pub(crate) layers: Vec<LayerName>,
     pub(crate) program: Program,
     pub(crate) argv: Vec<String>,
@@ -311,7 +342,6 @@ mod tests {
     fn plan() -> Plan {
         Plan {
             group: GroupName::new("hello").unwrap(),
-            tenant: 1,
             hostname: "hello".into(),
             limits: Limits {
                 memory: 64 << 20,

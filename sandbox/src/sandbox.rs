@@ -50,6 +50,8 @@ pub struct Obituary {
     pub pids_hits: u64,
     /// The most bytes that it held at one time; 0 where nothing counts them.
     pub memory_peak: u64,
+    /// Processor time that it used in its life; 0 where nothing counts it.
+    pub cpu: Duration,
 }
 
 impl Obituary {
@@ -58,12 +60,14 @@ impl Obituary {
             oom_kills,
             pids_hits,
             memory_peak,
+            cpu,
         } = account;
         Self {
             exit: Exit::Unknown,
             oom_kills,
             pids_hits,
             memory_peak,
+            cpu,
         }
     }
 }
@@ -149,7 +153,7 @@ impl SlotState {
             match message {
                 FromSlot::Ended(exit) => obituary.exit = exit,
                 FromSlot::Failed(failure) => self.fail(failure),
-                FromSlot::Bound(_) => {}
+                FromSlot::Ready | FromSlot::Bound(_) => {}
             }
         }
         self.end.send_replace(Some(obituary));
@@ -161,11 +165,11 @@ impl SlotState {
     }
 }
 
-/// The sandbox's ends of its channels, on their way into it.
-pub(crate) struct Ends {
-    pub(crate) control: OwnedFd,
-    log: OwnedFd,
-    lanes: Vec<OwnedFd>,
+/// What a started sandbox said last.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Ready,
+    Bound,
 }
 
 /// One sandbox. Dropping it kills everything in it.
@@ -181,36 +185,11 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    pub(crate) fn new(
-        id: u64,
-        leaf: Leaf,
-        lanes: u8,
-        connection: Arc<Connection>,
-    ) -> Result<(Self, Ends), LaunchError> {
-        let channels = || -> io::Result<_> {
-            let (control, theirs) = packet::pair()?;
-            nonblocking(&control)?;
-            let (log, log_inside) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
-            nonblocking(&log)?;
-            let mut pairs = (Vec::new(), Vec::new());
-            for _ in 0..lanes {
-                let (ours, inside) = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC)?;
-                nonblocking(&ours)?;
-                pairs.0.push(ours);
-                pairs.1.push(inside);
-            }
-            Ok((
-                control,
-                log,
-                pairs.0,
-                Ends {
-                    control: theirs,
-                    log: log_inside,
-                    lanes: pairs.1,
-                },
-            ))
-        };
-        let (control, log, lanes, ends) = channels().map_err(|e| LaunchError::Descriptors(Arc::new(e)))?;
+    /// A sandbox that is to be built, and the end of its control socket that goes into it.
+    pub(crate) fn new(id: u64, leaf: Leaf, connection: Arc<Connection>) -> Result<(Self, OwnedFd), LaunchError> {
+        let (control, theirs) = packet::pair()
+            .and_then(|(control, theirs)| nonblocking(&control).map(|()| (control, theirs)))
+            .map_err(no_descriptors)?;
         let state = SlotState {
             control: Arc::new(control),
             end: watch::channel(None).0,
@@ -221,44 +200,85 @@ impl Sandbox {
             leaf,
             state: Arc::new(state),
             connection,
-            lanes,
-            log: Some(log),
+            lanes: Vec::new(),
+            log: None,
             phases: Phases::default(),
         };
-        Ok((sandbox, ends))
+        Ok((sandbox, theirs))
     }
 
     pub(crate) fn state(&self) -> Arc<SlotState> {
         Arc::clone(&self.state)
     }
 
-    /// Says what is to run. The slot reads it as soon as it stands.
-    pub(crate) fn bind(&self, plan: &Plan, ends: Ends) -> Result<(), LaunchError> {
-        let mut fds = vec![ends.log.as_fd()];
-        fds.extend(ends.lanes.iter().map(AsFd::as_fd));
-        match packet::send(self.state.control.as_fd(), &plan.bind(), &fds) {
+    /// Sets other limits than those that it was built with.
+    pub(crate) fn limit(&self, plan: &Plan) -> Result<(), LaunchError> {
+        self.leaf.limit(&plan.limits, plan.own_pids()).map_err(|error| {
+            let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
+            LaunchError::Stage {
+                failure: StageError {
+                    stage: Stage::Leaf,
+                    errno,
+                },
+                detail: Some(error.to_string()),
+            }
+        })
+    }
+
+    /// Opens its channels and says what is to run. The slot reads it as soon as it stands.
+    pub(crate) fn bind(&mut self, plan: &Plan) -> Result<(), LaunchError> {
+        let (log, log_inside) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| no_descriptors(e.into()))?;
+        nonblocking(&log).map_err(no_descriptors)?;
+        let mut inside = vec![log_inside];
+        for _ in 0..plan.lanes {
+            let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
+            let (ours, theirs) = pair.map_err(|e| no_descriptors(e.into()))?;
+            nonblocking(&ours).map_err(no_descriptors)?;
+            self.lanes.push(ours);
+            inside.push(theirs);
+        }
+        self.log = Some(log);
+        let inside: Vec<_> = inside.iter().map(AsFd::as_fd).collect();
+        match packet::send(self.state.control.as_fd(), &plan.bind(), &inside) {
             // A slot that failed already says why in what it sent.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            other => other.map_err(|e| LaunchError::Descriptors(Arc::new(e))),
+            other => other.map_err(no_descriptors),
         }
+    }
+
+    /// Waits until it stands and can be bound.
+    pub(crate) async fn ready(&mut self) -> Result<(), LaunchError> {
+        self.until(Said::Ready).await
     }
 
     /// Waits until the program runs.
     pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
-        let control = readiness::watch(Arc::clone(&self.state.control), Interest::READABLE)
-            .map_err(|e| LaunchError::Descriptors(Arc::new(e)))?;
-        let message = control
-            .async_io(Interest::READABLE, |fd| packet::receive::<FromSlot>(fd.as_fd()))
-            .await;
-        drop(control);
-        match message {
-            Ok(Some((FromSlot::Bound(phases), _))) => {
-                self.phases = phases.into();
+        self.until(Said::Bound).await
+    }
+
+    async fn until(&mut self, wanted: Said) -> Result<(), LaunchError> {
+        let control = readiness::watch(Arc::clone(&self.state.control), Interest::READABLE).map_err(no_descriptors)?;
+        loop {
+            let message = control
+                .async_io(Interest::READABLE, |fd| packet::receive::<FromSlot>(fd.as_fd()))
+                .await;
+            let said = match message {
+                Ok(Some((FromSlot::Ready, _))) => Said::Ready,
+                Ok(Some((FromSlot::Bound(phases), _))) => {
+                    self.phases = phases.into();
+                    Said::Bound
+                }
+                Ok(Some((FromSlot::Failed(failure), _))) => {
+                    self.state.fail(failure);
+                    break;
+                }
+                _ => break,
+            };
+            if said == wanted {
                 return Ok(());
             }
-            Ok(Some((FromSlot::Failed(failure), _))) => self.state.fail(failure),
-            _ => {}
         }
+        drop(control);
         // It is ending: what the spawner says of it completes the picture.
         let obituary = self.gone().await;
         let refusal = self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -273,6 +293,11 @@ impl Sandbox {
             | None => Err(LaunchError::Killed(obituary)),
             Some((failure, detail)) => Err(LaunchError::Stage { failure, detail }),
         }
+    }
+
+    /// Whether nothing of it is left.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.state.end.borrow().is_some()
     }
 
     /// Number of this sandbox, unique within the life of the server.
@@ -336,10 +361,14 @@ impl Sandbox {
 
 impl Drop for Sandbox {
     fn drop(&mut self) {
-        if self.state.end.borrow().is_none() {
+        if !self.has_ended() {
             self.kill();
         }
     }
+}
+
+fn no_descriptors(error: io::Error) -> LaunchError {
+    LaunchError::Descriptors(Arc::new(error))
 }
 
 fn nonblocking(fd: &OwnedFd) -> io::Result<()> {

@@ -35,8 +35,9 @@ use crate::cgroup::CgroupTree;
 use crate::cgroup::leaf::Leaf;
 use crate::child::Resident;
 use crate::packet;
-use crate::plan::Plan;
+use crate::plan::{Plan, Shape, SlotPlan};
 use crate::sandbox::{LaunchError, Obituary, Sandbox, SlotState};
+use crate::slot::Slot;
 use crate::stage::StageError;
 
 const INNER: &str = "inner";
@@ -199,36 +200,39 @@ impl Spawner {
     /// [`LaunchError`] says which step failed and why; nothing of the sandbox is left then, or soon will be.
     pub async fn launch(&self, plan: &Plan) -> Result<Sandbox, LaunchError> {
         plan.check()?;
-        let connection = self.connection().await.ok_or(LaunchError::SpawnerGone)?;
-        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let name = format!("s{:x}-{id}", self.shared.run);
-        let leaf = Leaf::named(&self.shared.tree, &plan.group, &name);
-        let (mut sandbox, ends) = Sandbox::new(id, leaf, plan.lanes, Arc::clone(&connection))?;
-        let entered = self.shared.slots.insert(id, sandbox.state());
-        let build = ToSpawner::Build {
-            id,
-            leaf: name,
-            plan: plan.slot(),
-        };
-        match connection.send(&build, &[ends.control.as_fd()]).await {
-            Ok(()) => entered.stay(),
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(LaunchError::SpawnerGone),
-            Err(error) => return Err(LaunchError::Descriptors(Arc::new(error))),
-        }
-        sandbox.bind(plan, ends)?;
+        let mut sandbox = self.build(plan.slot()).await?;
+        sandbox.bind(plan)?;
         sandbox.started().await?;
         Ok(sandbox)
     }
 
-    /// Processor time of all sandboxes that ever ran in `group`; `None` where nothing counts it.
-    pub fn group_cpu(&self, group: &crate::GroupName) -> Option<Duration> {
-        self.shared.tree.group_cpu(group)
+    /// Builds a slot and waits until it stands.
+    ///
+    /// Dropping the future takes away what was built.
+    ///
+    /// # Errors
+    /// As [`Spawner::launch`].
+    pub async fn prepare(&self, shape: &Shape) -> Result<Slot, LaunchError> {
+        let mut sandbox = self.build(shape.slot()).await?;
+        sandbox.ready().await?;
+        Ok(Slot::new(sandbox, shape.clone()))
     }
 
-    /// Removes the cgroup of an owner who will start nothing more, and with it its account of processor time. `false` when
-    /// one of its sandboxes is not gone yet.
-    pub fn remove_group(&self, group: &crate::GroupName) -> bool {
-        self.shared.tree.remove_group(group)
+    /// Has a slot built; it does not stand yet.
+    async fn build(&self, plan: SlotPlan) -> Result<Sandbox, LaunchError> {
+        let connection = self.connection().await.ok_or(LaunchError::SpawnerGone)?;
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        let name = format!("s{:x}-{id}", self.shared.run);
+        let leaf = Leaf::named(&self.shared.tree, &plan.group, &name);
+        let (sandbox, control) = Sandbox::new(id, leaf, Arc::clone(&connection))?;
+        let entered = self.shared.slots.insert(id, sandbox.state());
+        let build = ToSpawner::Build { id, leaf: name, plan };
+        match connection.send(&build, &[control.as_fd()]).await {
+            Ok(()) => entered.stay(),
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(LaunchError::SpawnerGone),
+            Err(error) => return Err(LaunchError::Descriptors(Arc::new(error))),
+        }
+        Ok(sandbox)
     }
 
     /// Whether a spawner serves at this moment.

@@ -47,7 +47,6 @@ async fn run(config: SpawnerConfig) -> Result<String, Failure> {
     })?;
     let plan = Plan {
         group: GroupName::new("trial").map_err(|error| Failure::Other(error.to_string()))?,
-        tenant: 0,
         hostname: "trial".into(),
         limits: Limits {
             memory: 64 << 20,

@@ -22,6 +22,7 @@ pub(crate) struct Leaf {
     memory: Option<Hierarchy>,
     cpu: Option<Hierarchy>,
     pids: Option<Hierarchy>,
+    cpu_account: Option<Hierarchy>,
     freezer: Option<Hierarchy>,
 }
 
@@ -46,6 +47,7 @@ impl Leaf {
             memory: inside(&tree.memory),
             cpu: inside(&tree.cpu),
             pids: inside(&tree.pids),
+            cpu_account: inside(&tree.cpu_account),
             // Only the unified freezer: making another directory for each start is dear, and a sandbox can be stopped
             // in other ways where there is no such hierarchy.
             freezer: inside(&tree.freezer.clone().filter(|h| h.version == Version::V2)),
@@ -64,7 +66,7 @@ impl Leaf {
         own_pids: u32,
     ) -> Result<(Self, Entrance), LeafError> {
         let leaf = Self::named(tree, group, name);
-        match leaf.make(tree, group, limits, own_pids) {
+        match leaf.make(limits, own_pids) {
             Ok(entrance) => Ok((leaf, entrance)),
             Err(source) => {
                 leaf.remove();
@@ -73,26 +75,38 @@ impl Leaf {
         }
     }
 
-    fn make(
-        &self,
-        tree: &CgroupTree,
-        group: &GroupName,
-        limits: &Limits,
-        own_pids: u32,
-    ) -> Result<Entrance, LeafError> {
+    fn make(&self, limits: &Limits, own_pids: u32) -> Result<Entrance, LeafError> {
         for dir in self.dirs() {
             make_with_parent(dir)?;
         }
+        if let Some(Hierarchy {
+            dir,
+            version: Version::V2,
+        }) = &self.memory
+        {
+            write(dir, "memory.oom.group", 1u64)?;
+            write_if_there(dir, "memory.swap.max", 0)?;
+        }
+        self.limit(limits, own_pids)?;
+        self.entrance()
+    }
+
+    /// Sets the limits, of a new leaf or anew.
+    ///
+    /// # Errors
+    /// The first file that can't be written.
+    pub(crate) fn limit(&self, limits: &Limits, own_pids: u32) -> Result<(), LeafError> {
         if let Some(Hierarchy { dir, version }) = &self.memory {
             match version {
-                Version::V2 => {
-                    write(dir, "memory.max", limits.memory)?;
-                    write(dir, "memory.oom.group", 1u64)?;
-                    write_if_there(dir, "memory.swap.max", 0)?;
-                }
+                Version::V2 => write(dir, "memory.max", limits.memory)?,
                 Version::V1 => {
-                    write(dir, "memory.limit_in_bytes", limits.memory)?;
-                    write_if_there(dir, "memory.memsw.limit_in_bytes", limits.memory)?;
+                    // Memory alone may never be allowed more than memory and swap together, not even for a moment.
+                    if write(dir, "memory.limit_in_bytes", limits.memory).is_err() {
+                        write_if_there(dir, "memory.memsw.limit_in_bytes", limits.memory)?;
+                        write(dir, "memory.limit_in_bytes", limits.memory)?;
+                    } else {
+                        write_if_there(dir, "memory.memsw.limit_in_bytes", limits.memory)?;
+                    }
                 }
             }
         }
@@ -109,19 +123,16 @@ impl Leaf {
         if let Some(Hierarchy { dir, .. }) = &self.pids {
             write(dir, "pids.max", u64::from(limits.pids) + u64::from(own_pids))?;
         }
-        self.entrance(tree, group)
+        Ok(())
     }
 
-    fn entrance(&self, tree: &CgroupTree, group: &GroupName) -> Result<Entrance, LeafError> {
+    fn entrance(&self) -> Result<Entrance, LeafError> {
         let mut entrance = Entrance {
             unified: None,
             tasks: Vec::with_capacity(4),
         };
         let mut legacy: Vec<PathBuf> = Vec::with_capacity(4);
-        for hierarchy in [&self.memory, &self.cpu, &self.pids, &self.freezer]
-            .into_iter()
-            .flatten()
-        {
+        for hierarchy in self.hierarchies() {
             match hierarchy.version {
                 Version::V2 if entrance.unified.is_none() => {
                     let dir = File::open(&hierarchy.dir).map_err(|source| failed(&hierarchy.dir, source))?;
@@ -130,18 +141,6 @@ impl Leaf {
                 Version::V2 => {}
                 Version::V1 if legacy.contains(&hierarchy.dir) => {}
                 Version::V1 => legacy.push(hierarchy.dir.clone()),
-            }
-        }
-        // The account of processor time is kept by group alone: it needs no leaf.
-        if let Some(account) = tree
-            .cpu_account
-            .as_ref()
-            .filter(|account| account.version == Version::V1)
-        {
-            let dir = account.dir.join(group.as_str());
-            if !legacy.iter().any(|leaf| leaf.starts_with(&dir)) {
-                make_dir(&dir)?;
-                legacy.push(dir);
             }
         }
         for dir in legacy {
@@ -196,7 +195,12 @@ impl Leaf {
         Usage {
             memory_bytes: memory,
             pids,
+            cpu: self.cpu_time(),
         }
+    }
+
+    fn cpu_time(&self) -> Option<Duration> {
+        self.cpu_account.as_ref().and_then(|h| cpu_time(&h.dir, h.version))
     }
 
     /// What is to be known once all of it has ended.
@@ -214,6 +218,7 @@ impl Leaf {
             ),
             pids_hits: counted(self.pids.as_ref(), "pids.events", "max"),
             memory_peak: of(if v2 { "memory.peak" } else { "memory.max_usage_in_bytes" }),
+            cpu: self.cpu_time().unwrap_or_default(),
         }
     }
 
@@ -249,9 +254,14 @@ impl Leaf {
         gone
     }
 
+    fn hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {
+        [&self.memory, &self.cpu, &self.pids, &self.cpu_account, &self.freezer]
+            .into_iter()
+            .flatten()
+    }
+
     fn dirs(&self) -> Vec<&Path> {
-        let all = [&self.memory, &self.cpu, &self.pids, &self.freezer];
-        let mut dirs: Vec<&Path> = all.into_iter().flatten().map(|h| h.dir.as_path()).collect();
+        let mut dirs: Vec<&Path> = self.hierarchies().map(|h| h.dir.as_path()).collect();
         dirs.sort_unstable();
         dirs.dedup();
         dirs
@@ -272,6 +282,8 @@ pub struct Usage {
     pub memory_bytes: Option<u64>,
     /// Processes and threads, the one or two of ours included.
     pub pids: Option<u64>,
+    /// Processor time since its start.
+    pub cpu: Option<Duration>,
 }
 
 /// What a leaf has counted in its life; 0 where nothing counts.
@@ -280,6 +292,7 @@ pub(crate) struct Account {
     pub(crate) oom_kills: u64,
     pub(crate) pids_hits: u64,
     pub(crate) memory_peak: u64,
+    pub(crate) cpu: Duration,
 }
 
 /// A file of a group that can't be used.
@@ -298,7 +311,7 @@ fn failed(path: &Path, source: io::Error) -> LeafError {
 }
 
 /// Processor time of the group at `dir`.
-pub(super) fn cpu_time(dir: &Path, version: Version) -> Option<Duration> {
+fn cpu_time(dir: &Path, version: Version) -> Option<Duration> {
     match version {
         Version::V2 => keyed(&dir.join("cpu.stat"), "usage_usec").map(Duration::from_micros),
         Version::V1 => read(dir, "cpuacct.usage").map(Duration::from_nanos),
@@ -392,13 +405,7 @@ mod tests {
         };
         let (leaf, entrance) = Leaf::create(&CgroupTree::default(), &group, "l", &limits, 1).unwrap();
         assert!(entrance.unified.is_none() && entrance.tasks.is_empty());
-        assert_eq!(
-            leaf.usage(),
-            Usage {
-                memory_bytes: None,
-                pids: None
-            }
-        );
+        assert_eq!(leaf.usage(), Usage::default());
         assert_eq!(leaf.account(), Account::default());
         assert!(!leaf.freeze(Frozen::Yes).unwrap());
         assert!(leaf.remove());

@@ -37,6 +37,15 @@ pub(crate) fn prepare(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
     }
 }
 
+/// Changes how much a slot's `/tmp` and `/dev/shm` hold.
+pub(crate) fn resize(bytes: u64) -> Result<(), StageError> {
+    for at in ["/tmp", "/dev/shm"] {
+        let flags = MsFlags::MS_REMOUNT | NO_DEVICES;
+        mount(None::<&str>, at, None::<&str>, flags, Some(capacity(bytes).as_str())).at(Stage::Tmpfs)?;
+    }
+    Ok(())
+}
+
 /// Shows the layers at `/function` and takes the store away.
 pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageError> {
     if !layers.is_empty() {
@@ -68,9 +77,13 @@ pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageErro
     Ok(())
 }
 
-fn capped(at: &str, bytes: u64) -> Result<(), StageError> {
+fn capacity(bytes: u64) -> String {
     // An inode costs about a kilobyte of kernel memory: one for each 16 KiB is plenty for small files.
-    let options = format!("mode=1777,size={bytes},nr_inodes={}", bytes / (16 << 10) + 1024);
+    format!("size={bytes},nr_inodes={}", bytes / (16 << 10) + 1024)
+}
+
+fn capped(at: &str, bytes: u64) -> Result<(), StageError> {
+    let options = format!("mode=1777,{}", capacity(bytes));
     mount(Some("tmpfs"), at, Some("tmpfs"), NO_DEVICES, Some(options.as_str())).at(Stage::Tmpfs)
 }
 

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use super::worker::{self, FromWorker, micros};
 use super::{Resident, rootfs};
 use crate::packet;
-use crate::plan::{BindPlan, SlotPlan};
+use crate::plan::{BindPlan, Rootfs, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
@@ -38,6 +38,8 @@ use crate::sys::{descriptors, loopback, seccomp};
 /// What pid 1 tells the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromSlot {
+    /// It stands and waits to be bound. Not said when the word to bind was there before.
+    Ready,
     /// The program runs (or the resident serves); microseconds of each part.
     Bound(PhaseMicros),
     /// A step failed and the sandbox is gone.
@@ -129,7 +131,7 @@ fn serve(
     phases: &mut PhaseMicros,
 ) -> Result<Option<Exit>, StageError> {
     let began = Instant::now();
-    take_identity(&start.plan)?;
+    take_identity()?;
     rootfs::prepare(&start.plan, start.worker_id)?;
     phases.rootfs = micros(began.elapsed());
 
@@ -143,17 +145,25 @@ fn serve(
             socket: close_all_but(theirs)?,
             outer_id: start.worker_id,
             rootfs: start.plan.rootfs,
-            file_bytes: start.plan.limits.memory,
             filter: start.filter,
             residents: start.residents,
         }),
     };
     drop(theirs);
 
+    let confined = await_bind(control, ours.as_fd())?;
+    if confined.is_some() {
+        // It was built ahead: what that took is no part of the start that begins now.
+        *phases = PhaseMicros::default();
+    }
     let Some((bind, fds)) = packet::receive::<BindPlan>(control).at(Stage::Message)? else {
         return Ok(None);
     };
     let began = Instant::now();
+    sethostname(&bind.hostname).at(Stage::Identity)?;
+    if bind.tmp_bytes != start.plan.tmp_bytes && start.plan.rootfs == Rootfs::ReadOnly {
+        rootfs::resize(bind.tmp_bytes)?;
+    }
     rootfs::bind(start.plan.rootfs, &bind.layers)?;
     phases.rootfs += micros(began.elapsed());
     let began = Instant::now();
@@ -167,7 +177,8 @@ fn serve(
     let told = packet::send(ours.as_fd(), &bind, &borrowed);
     drop(fds);
     worker::drop_capabilities()?;
-    phases.confine = follow(ours.as_fd())?;
+    let confining = follow(ours.as_fd())?;
+    phases.confine = confining.unwrap_or_default();
     told.at(Stage::Message)?;
     phases.exec = micros(began.elapsed());
     packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
@@ -187,33 +198,61 @@ fn close_all_but(socket: OwnedFd) -> Result<OwnedFd, StageError> {
     Ok(socket)
 }
 
-fn take_identity(plan: &SlotPlan) -> Result<(), StageError> {
+fn take_identity() -> Result<(), StageError> {
     setsid().at(Stage::Identity)?;
     umask(Mode::from_bits_truncate(0o077));
     // Once in its leaf: the leaf is then the root of what it sees.
     unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Identity)?;
-    sethostname(&plan.hostname).at(Stage::Identity)?;
     loopback::up().at(Stage::Loopback)
 }
 
-/// Reads what the worker says until it executes the program. The result is how long it took to confine itself.
-fn follow(worker: BorrowedFd<'_>) -> Result<u64, StageError> {
-    let mut confined = 0;
+/// Waits for the word to bind. A worker that is confined before that makes the slot ready, which the host is told; the
+/// result is how long its confinement took.
+fn await_bind(control: BorrowedFd<'_>, worker: BorrowedFd<'_>) -> Result<Option<u64>, StageError> {
+    let mut both = [
+        PollFd::new(control, PollFlags::POLLIN),
+        PollFd::new(worker, PollFlags::POLLIN),
+    ];
+    loop {
+        match poll(&mut both, PollTimeout::NONE) {
+            Err(nix::Error::EINTR) => continue,
+            other => other.at(Stage::Worker)?,
+        };
+        if both[0].any().unwrap_or(true) {
+            return Ok(None);
+        }
+        match packet::receive::<FromWorker>(worker).at(Stage::Message)? {
+            Some((FromWorker::Confined(micros), _)) => {
+                packet::send(control, &FromSlot::Ready, &[]).at(Stage::Message)?;
+                return Ok(Some(micros));
+            }
+            Some((FromWorker::Failed(failure), _)) => return Err(failure),
+            Some((FromWorker::Starting, _)) | None => return Err(cut_off()),
+        }
+    }
+}
+
+/// Reads what the worker says until it executes the program. The result is how long it took to confine itself, unless that
+/// was said before.
+fn follow(worker: BorrowedFd<'_>) -> Result<Option<u64>, StageError> {
+    let mut confined = None;
     let mut starting = false;
     loop {
         match packet::receive::<FromWorker>(worker).at(Stage::Message)? {
-            Some((FromWorker::Confined(micros), _)) => confined = micros,
+            Some((FromWorker::Confined(micros), _)) => confined = Some(micros),
             Some((FromWorker::Starting, _)) => starting = true,
             Some((FromWorker::Failed(failure), _)) => return Err(failure),
             None if starting => return Ok(confined),
-            // Cut off without a word: killed, most likely by the limit of memory.
-            None => {
-                return Err(StageError {
-                    stage: Stage::Worker,
-                    errno: libc::ECHILD,
-                });
-            }
+            None => return Err(cut_off()),
         }
+    }
+}
+
+/// A worker that ended without a word was killed, most likely by the limit of memory.
+fn cut_off() -> StageError {
+    StageError {
+        stage: Stage::Worker,
+        errno: libc::ECHILD,
     }
 }
 

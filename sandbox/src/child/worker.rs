@@ -57,8 +57,6 @@ pub(crate) struct Start<'a> {
     pub(crate) outer_id: u32,
     /// What it will be able to write.
     pub(crate) rootfs: Rootfs,
-    /// Largest file.
-    pub(crate) file_bytes: u64,
     /// The compiled policy.
     pub(crate) filter: &'a [seccomp::Instruction],
     /// What may stay in place of a program.
@@ -98,7 +96,7 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 
 fn confine(start: &Start<'_>) -> Result<(), StageError> {
     enter_own_user_namespace(start.outer_id)?;
-    limit_resources(start.file_bytes)?;
+    limit_resources()?;
     drop_capabilities()?;
     prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     // A kernel or a filter could pretend: believe only what is read back.
@@ -130,22 +128,25 @@ fn enter_own_user_namespace(outer_id: u32) -> Result<(), StageError> {
     prctl::set_dumpable(false).at(Stage::LeafUserNamespace)
 }
 
-fn limit_resources(file_bytes: u64) -> Result<(), StageError> {
+/// Where the host's own limit is lower it stays, as nobody here could raise it.
+fn lower(resource: Resource, value: u64) -> Result<(), StageError> {
+    let (_, hard) = getrlimit(resource).at(Stage::Rlimits)?;
+    setrlimit(resource, value.min(hard), value.min(hard)).at(Stage::Rlimits)
+}
+
+fn limit_resources() -> Result<(), StageError> {
     let limits = [
         // Not 0: a handler of core dumps (`|` in core_pattern) runs as root of the host, outside of every limit, and is
         // called for 0 as well. For 1, and for 1 alone, the kernel calls none (do_coredump in fs/coredump.c).
         (Resource::RLIMIT_CORE, 1),
         (Resource::RLIMIT_NOFILE, OPEN_FILES),
-        (Resource::RLIMIT_FSIZE, file_bytes),
         (Resource::RLIMIT_MEMLOCK, LOCKED_BYTES),
         (Resource::RLIMIT_MSGQUEUE, LOCKED_BYTES),
         (Resource::RLIMIT_RTPRIO, 0),
         (Resource::RLIMIT_NICE, 0),
     ];
     for (resource, value) in limits {
-        // Where the host's own limit is lower it stays, as nobody here could raise it.
-        let (_, hard) = getrlimit(resource).at(Stage::Rlimits)?;
-        setrlimit(resource, value.min(hard), value.min(hard)).at(Stage::Rlimits)?;
+        lower(resource, value)?;
     }
     // Programs that map their stack by the soft limit expect the usual one.
     let (_, hard) = getrlimit(Resource::RLIMIT_STACK).at(Stage::Rlimits)?;
@@ -232,6 +233,7 @@ fn become_program(
             errno: libc::EBADF,
         });
     }
+    lower(Resource::RLIMIT_FSIZE, plan.file_bytes)?;
     reset_signals()?;
     let null = fs::File::open("/dev/null").at(Stage::Descriptors)?;
     let mut numbers = vec![null.as_raw_fd(), fds[0].as_raw_fd(), fds[0].as_raw_fd()];

@@ -225,7 +225,7 @@ impl Spawner<'_> {
         let cloning = Instant::now();
         match clone3(namespaces, unified.as_ref().map(AsFd::as_fd)) {
             Ok(Side::Child) => slot::run(slot::Start {
-                worker_id: self.worker_id(plan.tenant),
+                worker_id: self.worker_id(id),
                 plan,
                 tasks,
                 control,
@@ -273,12 +273,11 @@ impl Spawner<'_> {
         }
     }
 
-    /// With subordinate ids every tenant has one of its own (0 is the user himself); without there is only the one.
-    fn worker_id(&self, tenant: u32) -> u32 {
-        if self.worker_ids == 0 {
-            0
-        } else {
-            1 + tenant % self.worker_ids
+    /// With subordinate ids every slot has one of its own (0 is the user himself); without there is only the one.
+    fn worker_id(&self, slot: u64) -> u32 {
+        match u64::from(self.worker_ids) {
+            0 => 0,
+            ids => 1 + u32::try_from(slot % ids).unwrap_or_default(),
         }
     }
 

@@ -205,24 +205,6 @@ async fn the_memory_of_a_dead_sandbox_comes_back() {
     }
 }
 
-#[tokio::test]
-async fn the_group_of_one_who_left_goes_when_nothing_stands_in_it() {
-    let house = House::new().await;
-    if leaves().is_empty() {
-        println!("SKIP the_group_of_one_who_left_goes_when_nothing_stands_in_it: this user has no cgroups here");
-        return;
-    }
-    let sandbox = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
-    let group = sandbox::GroupName::new("test").unwrap();
-    assert!(!house.spawner.remove_group(&group));
-    assert!(sandbox.usage().pids.unwrap() >= 2);
-    sandbox.kill();
-    sandbox.gone().await;
-    assert!(house.spawner.remove_group(&group));
-    assert!(leaves().iter().all(|dir| !dir.exists()));
-    assert_eq!(house.sh("echo back").await.0, "back\n");
-}
-
 /// Keys that count against the user of this process.
 fn keys() -> usize {
     let uid = nix::unistd::getuid().to_string();

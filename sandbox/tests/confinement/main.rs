@@ -8,4 +8,5 @@ mod leaks;
 mod life;
 mod limits;
 mod setting;
+mod slots;
 mod spawner;

@@ -111,7 +111,6 @@ impl House {
     pub(crate) fn plan(&self, argv: &[&str]) -> Plan {
         Plan {
             group: GroupName::new("test").unwrap(),
-            tenant: 7,
             hostname: "inside".into(),
             limits: Limits {
                 memory: 64 << 20,
