@@ -7,7 +7,9 @@
 
 pub(crate) mod bring_up;
 pub mod launcher;
+mod ledger;
 pub(crate) mod life;
+mod refill;
 pub(crate) mod sandboxed;
 pub(crate) mod timer;
 
@@ -198,7 +200,7 @@ impl Driver {
             }
         };
         let samples: Vec<_> = records.into_iter().map(sample).collect();
-        scrape(&self.metrics, &samples)
+        scrape(&self.metrics, &samples, self.launcher.slots_standing())
     }
 }
 

@@ -375,7 +375,7 @@ impl Fleet {
                     ..Phases::default()
                 },
             ),
-            GrantKind::Cold => (Start::Cold, Phases::split(waited, startup.sandbox, startup.init)),
+            GrantKind::Cold => (startup.start, Phases::split(waited, startup.sandbox, startup.init)),
         };
         Lease {
             fleet: self.clone(),

@@ -13,11 +13,13 @@ use crate::driver::launcher::{Confined, Stages};
 use crate::fate::Fate;
 use crate::log_tap::LogTap;
 use crate::shelf::{InstanceId, KillCause};
-use crate::start::ColdReason;
+use crate::start::{ColdReason, Start};
 
 /// How long the parts of a start took.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Startup {
+    /// What it was started from.
+    pub(crate) start: Start,
     /// The stages of the sandbox.
     pub(crate) stages: Stages,
     /// From the decision to start until the program was executed.

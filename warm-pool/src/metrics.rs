@@ -27,6 +27,8 @@ pub const QUEUE_DEPTH: &str = "fn_queue_depth";
 pub const MEMORY: &str = "fn_memory_bytes";
 /// Processor time used, over all instances that ever lived.
 pub const CPU: &str = "fn_cpu_seconds_total";
+/// Slots that stand ahead.
+pub const SLOTS: &str = "fn_slots_standing";
 /// Processes and threads, over all instances.
 pub const PIDS: &str = "fn_pids";
 /// Kills because an instance was out of memory.

@@ -1,22 +1,17 @@
 //! From a revision and the way to launch it to the plan of a sandbox. Nothing here runs anything.
 
 use functions::runtimes::{Launch, Program};
-use functions::{FunctionName, Revision, RootfsMode};
+use functions::{Revision, RootfsMode};
 use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Rootfs};
 
-/// The cgroup of a function's sandboxes. The prefix keeps it apart from groups that are not functions.
-pub(crate) fn group(function: &FunctionName) -> GroupName {
-    GroupName::new(format!("f-{function}"))
-        .expect("a function name has at most 63 characters, all of which a group allows")
-}
+/// The cgroup of all sandboxes: a slot stands in it before it is anybody's.
+pub(crate) const GROUP: &str = "slots";
 
-/// What a sandbox of `revision` is built from. Functions with different `tenant` numbers are kept apart also as users of the host,
-/// where it can.
-pub(crate) fn plan(revision: &Revision, launch: Launch, tenant: u32) -> Result<Plan, PlanError> {
+/// What a sandbox of `revision` is built from.
+pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanError> {
     let settings = &revision.settings;
     Ok(Plan {
-        group: group(&revision.name),
-        tenant,
+        group: GroupName::new(GROUP)?,
         hostname: revision.name.to_string(),
         limits: Limits {
             memory: settings.memory.as_u64(),
@@ -44,7 +39,7 @@ pub(crate) fn plan(revision: &Revision, launch: Launch, tenant: u32) -> Result<P
 mod tests {
     use functions::detect::Detected;
     use functions::runtimes::{HostRuntimes, Missing, launch};
-    use functions::{Digest, Manifest, RevisionNumber, Runtime};
+    use functions::{Digest, FunctionName, Manifest, RevisionNumber, Runtime};
 
     use super::*;
 
@@ -68,7 +63,7 @@ mod tests {
             python: Err(missing.clone()),
             node: Err(missing),
         };
-        plan(&revision, launch(&revision, &host).unwrap(), 5).unwrap()
+        plan(&revision, launch(&revision, &host).unwrap()).unwrap()
     }
 
     #[test]
@@ -87,10 +82,10 @@ mod tests {
             }
         );
         assert_eq!(
-            (plan.tmp_bytes, plan.rootfs, plan.lanes, plan.tenant),
-            (1 << 20, Rootfs::Writable, 3, 5)
+            (plan.tmp_bytes, plan.rootfs, plan.lanes),
+            (1 << 20, Rootfs::Writable, 3)
         );
-        assert_eq!((plan.hostname.as_str(), plan.group.as_str()), ("hello", "f-hello"));
+        assert_eq!((plan.hostname.as_str(), plan.group.as_str()), ("hello", GROUP));
         assert_eq!(
             plan.layers,
             [LayerName::new(Digest::of(b"bundle").to_string()).unwrap()]

@@ -174,6 +174,30 @@ pub(crate) fn queue_bound(scale: &Scale, tally: &Tally) -> usize {
     addable + if tally.usable == 0 { 2 * queue } else { queue }
 }
 
+/// How far back slots that were wanted tell how many will be.
+pub(crate) const ARRIVALS_SEEN_FOR: Duration = Duration::from_secs(10);
+/// Slots that stand although none was wanted lately.
+const FEWEST_SLOTS: usize = 4;
+/// Slots that stand at most: each holds about half a megabyte of the kernel's memory.
+const MOST_SLOTS: usize = 32;
+/// How seldom a start may find no slot while the rate stays what it was.
+const MISSES: f64 = 0.001;
+
+/// How many slots are to stand: enough that while one is built, which takes `build_time`, more are wanted in one case of a
+/// thousand only, if they are wanted at the rate of the `wanted` of the last [`ARRIVALS_SEEN_FOR`].
+pub(crate) fn slots_ahead(wanted: usize, build_time: Duration) -> usize {
+    let expected = wanted as f64 / ARRIVALS_SEEN_FOR.as_secs_f64() * build_time.as_secs_f64();
+    let mut slots = 0;
+    let mut chance = (-expected).exp();
+    let mut covered = chance;
+    while covered < 1.0 - MISSES && slots < MOST_SLOTS {
+        slots += 1;
+        chance *= expected / slots as f64;
+        covered += chance;
+    }
+    (slots + FEWEST_SLOTS).min(MOST_SLOTS)
+}
+
 /// The pause before the next start after `failures` failed starts in a row; `None` while the budget lasts.
 pub(crate) fn backoff(failures: u32) -> Option<Duration> {
     let over = failures.checked_sub(CRASH_BUDGET)?;
@@ -312,6 +336,21 @@ mod tests {
         assert_eq!(starts(&scale(), &full, &need(50)).now, 0);
         assert_eq!(queue_bound(&scale(), &full), 100);
         assert_eq!(queue_bound(&scale(), &Tally::default()), 216);
+    }
+
+    #[test]
+    fn slots_follow_the_rate_at_which_they_are_wanted() {
+        let ms = Duration::from_millis;
+        assert_eq!(slots_ahead(0, ms(5)), FEWEST_SLOTS);
+        // 10 a second, 5 ms each: one in the making now and then.
+        assert_eq!(slots_ahead(100, ms(5)), FEWEST_SLOTS + 2);
+        assert_eq!(slots_ahead(100_000, ms(50)), MOST_SLOTS);
+        let mut last = 0;
+        for wanted in (0..5000).step_by(50) {
+            let now = slots_ahead(wanted, ms(5));
+            assert!(now >= last && (FEWEST_SLOTS..=MOST_SLOTS).contains(&now));
+            last = now;
+        }
     }
 
     #[test]

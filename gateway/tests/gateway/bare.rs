@@ -103,6 +103,7 @@ impl Launcher for Bare {
                 body: Box::new(process),
                 lanes: vec![OwnedFd::from(host)],
                 log: log.into_nonblocking_fd().unwrap(),
+                start: warm_pool::Start::Cold,
                 stages: Stages::default(),
             })
         })

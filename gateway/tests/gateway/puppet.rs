@@ -114,6 +114,7 @@ impl Launcher for Puppets {
                 body: Box::new(strings),
                 lanes: vec![OwnedFd::from(host)],
                 log: log.into_nonblocking_fd().unwrap(),
+                start: warm_pool::Start::Cold,
                 stages: Stages::default(),
             })
         })

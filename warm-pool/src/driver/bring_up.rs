@@ -63,6 +63,7 @@ pub(crate) async fn bring_up(
         body,
         lanes,
         log,
+        start,
         stages,
     } = launched;
     let sandbox = began.elapsed();
@@ -86,6 +87,7 @@ pub(crate) async fn bring_up(
         Ok(greeting) => {
             log.ready(greeting.boot_id);
             let startup = Startup {
+                start,
                 stages,
                 sandbox,
                 init: began.elapsed() - sandbox,

@@ -10,6 +10,7 @@ use std::time::Duration;
 use functions::{FunctionName, Revision};
 
 use crate::fate::StartFailure;
+use crate::start::Start;
 
 /// A future behind a pointer; starts and ends are rare enough for that.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -29,6 +30,11 @@ pub trait Launcher: Send + Sync + 'static {
         None
     }
 
+    /// Slots that stand ahead and are nobody's.
+    fn slots_standing(&self) -> usize {
+        0
+    }
+
     /// The function was removed; what is kept for it may go.
     fn forget(&self, _function: &FunctionName) {}
 }
@@ -41,6 +47,8 @@ pub struct Launched {
     pub lanes: Vec<OwnedFd>,
     /// The non-blocking read end of its log pipe.
     pub log: OwnedFd,
+    /// What it was started from: [`Start::Pooled`] or [`Start::Cold`].
+    pub start: Start,
     /// How long its parts took.
     pub stages: Stages,
 }

@@ -1,53 +1,47 @@
 //! The launcher of the product: each revision in a sandbox of its own.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::sync::Arc;
 use std::time::Duration;
 
 use functions::runtimes::{HostRuntimes, launch};
 use functions::{FunctionName, Revision};
-use sandbox::{LaunchError, Obituary, Sandbox, Spawner};
+use sandbox::{LaunchError, Obituary, Plan, Sandbox, Spawner};
 
 use super::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Stages, Usage};
+use super::ledger::Ledger;
+use super::refill::Refill;
 use crate::fate::{Fate, StartFailure};
-use crate::plan::{group, plan};
+use crate::plan::plan;
+use crate::start::Start;
 
 /// See the module's head.
 pub(crate) struct Sandboxed {
     spawner: Spawner,
     runtimes: HostRuntimes,
-    tenants: Mutex<Tenants>,
-}
-
-/// A number for each function, given when it is started first.
-#[derive(Default)]
-struct Tenants {
-    numbers: HashMap<FunctionName, u32>,
-    next: u32,
-    /// Removed functions whose cgroup something still stood in.
-    leaving: Vec<FunctionName>,
+    refill: Arc<Refill>,
+    ledger: Arc<Ledger>,
 }
 
 impl Sandboxed {
     pub(crate) fn new(spawner: Spawner, runtimes: HostRuntimes) -> Sandboxed {
         Sandboxed {
+            refill: Refill::start(spawner.clone()),
             spawner,
             runtimes,
-            tenants: Mutex::default(),
+            ledger: Arc::default(),
         }
     }
 
-    fn tenant(&self, function: &FunctionName) -> u32 {
-        let mut tenants = self.tenants.lock().expect("nothing panics under the lock");
-        if let Some(number) = tenants.numbers.get(function) {
-            return *number;
+    async fn sandbox(&self, plan: &Plan) -> Result<(Sandbox, Start), LaunchError> {
+        if let Some(slot) = self.refill.take(plan) {
+            match slot.bind(plan).await {
+                Ok(sandbox) => return Ok((sandbox, Start::Pooled)),
+                // It fell while it waited, with its spawner for example: nothing ran in it.
+                Err(LaunchError::Killed(Obituary { oom_kills: 0, .. }) | LaunchError::SpawnerGone) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let number = tenants.next;
-        tenants.next = tenants.next.wrapping_add(1);
-        // One of that name is back.
-        tenants.leaving.retain(|name| name != function);
-        tenants.numbers.insert(function.clone(), number);
-        number
+        Ok((self.spawner.launch(plan).await?, Start::Cold))
     }
 }
 
@@ -55,9 +49,8 @@ impl Launcher for Sandboxed {
     fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async {
             let launch = launch(revision, &self.runtimes).map_err(|error| StartFailure::Plan(error.into()))?;
-            let plan = plan(revision, launch, self.tenant(&revision.name))
-                .map_err(|error| StartFailure::Plan(error.into()))?;
-            let mut sandbox = self.spawner.launch(&plan).await.map_err(failed)?;
+            let plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;
+            let (mut sandbox, start) = self.sandbox(&plan).await.map_err(failed)?;
             let lanes = sandbox.take_lanes();
             let log = sandbox.take_log().expect("nobody took the log before");
             let phases = sandbox.phases();
@@ -68,10 +61,18 @@ impl Launcher for Sandboxed {
                 confine: phases.confine,
                 exec: phases.exec,
             };
+            let sandbox = Arc::new(sandbox);
+            self.ledger.open(&revision.name, &sandbox);
+            let body = Body {
+                sandbox,
+                function: revision.name.clone(),
+                ledger: self.ledger.clone(),
+            };
             Ok(Launched {
-                body: Box::new(sandbox),
+                body: Box::new(body),
                 lanes,
                 log,
+                start,
                 stages,
             })
         })
@@ -82,17 +83,23 @@ impl Launcher for Sandboxed {
     }
 
     fn cpu(&self, function: &FunctionName) -> Option<Duration> {
-        self.spawner.group_cpu(&group(function))
+        self.ledger.total(function)
+    }
+
+    fn slots_standing(&self) -> usize {
+        self.refill.standing()
     }
 
     fn forget(&self, function: &FunctionName) {
-        let mut tenants = self.tenants.lock().expect("nothing panics under the lock");
-        if tenants.numbers.remove(function).is_some() {
-            tenants.leaving.push(function.clone());
-        }
-        // What its instances still stand in goes with the next function that is removed, or the next start.
-        tenants.leaving.retain(|name| !self.spawner.remove_group(&group(name)));
+        self.ledger.close(function);
     }
+}
+
+/// A sandbox with whose function it is.
+struct Body {
+    sandbox: Arc<Sandbox>,
+    function: FunctionName,
+    ledger: Arc<Ledger>,
 }
 
 fn failed(error: LaunchError) -> StartFailure {
@@ -103,14 +110,15 @@ fn failed(error: LaunchError) -> StartFailure {
     }
 }
 
-impl Confined for Sandbox {
+impl Confined for Body {
     fn kill(&self) {
-        Sandbox::kill(self);
+        self.sandbox.kill();
     }
 
     fn gone(&self) -> Later<'_, Ending> {
         Box::pin(async {
-            let obituary = Sandbox::gone(self).await;
+            let obituary = self.sandbox.gone().await;
+            self.ledger.settle(&self.function, self.sandbox.id(), obituary.cpu);
             let exit = match obituary.exit {
                 sandbox::Exit::Code(code) => Exit::Code(code),
                 sandbox::Exit::Signal(signal) => Exit::Signal(signal),
@@ -124,7 +132,15 @@ impl Confined for Sandbox {
     }
 
     fn usage(&self) -> Usage {
-        let sandbox::Usage { memory_bytes, pids } = Sandbox::usage(self);
+        let sandbox::Usage { memory_bytes, pids, .. } = self.sandbox.usage();
         Usage { memory_bytes, pids }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        // Nobody waited for its end: what is read now is the most that will be known.
+        let cpu = self.sandbox.usage().cpu.unwrap_or_default();
+        self.ledger.settle(&self.function, self.sandbox.id(), cpu);
     }
 }

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::proto::MetricFamily;
-use prometheus::{CounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{CounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::{CPU, INSTANCES, MEMORY, Metrics, PIDS, QUEUE_DEPTH, Record};
+use super::{CPU, INSTANCES, MEMORY, Metrics, PIDS, QUEUE_DEPTH, Record, SLOTS};
 use crate::driver::launcher::Usage;
 use crate::shelf::{Condition, Counts};
 
@@ -19,7 +19,7 @@ pub(crate) struct Sample {
 }
 
 /// Gathers everything.
-pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample]) -> Vec<MetricFamily> {
+pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], slots_standing: usize) -> Vec<MetricFamily> {
     let gauge = |name, help, labels: &[&str]| {
         IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are valid")
     };
@@ -32,6 +32,10 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample]) -> Vec<MetricFamily>
         &["function"],
     )
     .expect("names and labels are valid");
+
+    let slots =
+        IntGauge::new(SLOTS, "Slots that stand ahead of the starts that will want them.").expect("the name is valid");
+    slots.set(i64::try_from(slots_standing).unwrap_or(i64::MAX));
 
     for sample in samples {
         let name = sample.record.name.as_str();
@@ -53,7 +57,8 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample]) -> Vec<MetricFamily>
     }
 
     let moment = Registry::new();
-    let collectors: [Box<dyn prometheus::core::Collector>; 5] = [
+    let collectors: [Box<dyn prometheus::core::Collector>; 6] = [
+        Box::new(slots),
         Box::new(instances),
         Box::new(queue),
         Box::new(memory),

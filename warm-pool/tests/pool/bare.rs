@@ -146,6 +146,7 @@ impl Bare {
             body: Box::new(Process { cut, ending }),
             lanes,
             log: log.into_nonblocking_fd().unwrap(),
+            start: warm_pool::Start::Cold,
             stages: Stages::default(),
         }
     }
