@@ -1,10 +1,14 @@
-//! What runs in the new processes of a sandbox: pid 1 in [`slot`], pid 2 in [`worker`].
+//! What runs in the new processes of a sandbox: pid 1 in [`slot`], pid 2 in [`worker`]; and in those of a cell: its pid 1 in
+//! [`cell`], what becomes the template in [`template`], and pid 1 of its slots in [`cell_slot`].
 //!
-//! Both are copies of the single-threaded spawner, so any code may run in them; neither ever returns into it.
+//! All are copies of the single-threaded spawner, so any code may run in them; none ever returns into it.
 
+pub(crate) mod cell;
+pub(crate) mod cell_slot;
 pub(crate) mod procfs;
 pub(crate) mod rootfs;
 pub(crate) mod slot;
+pub(crate) mod template;
 pub(crate) mod worker;
 
 use std::os::fd::OwnedFd;

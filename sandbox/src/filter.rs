@@ -6,4 +6,5 @@
 mod compile;
 pub mod policy;
 
+pub use compile::given_up;
 pub(crate) use compile::program;

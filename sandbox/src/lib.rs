@@ -9,6 +9,7 @@
 //! | `child` | what happens inside, before foreign code runs? |
 //! | [`sandbox`] | what does the host hold of it? |
 //! | [`slot`] | what of a sandbox can be built before it is known what runs in it? |
+//! | [`cell`] | how is a process copied into a sandbox instead of executed in it? |
 //! | [`cgroup`] | where do limits stand? |
 //! | [`filter`] | which system calls may be made? |
 //! | [`floors`] | what does the kernel alone take? |
@@ -18,6 +19,7 @@
 //! | [`privileges`] | how does a start as root become a user for good? |
 //! | `packet`, `sys` | messages with descriptors; system calls that no library offers |
 
+pub mod cell;
 pub mod cgroup;
 mod child;
 pub mod filter;
@@ -33,6 +35,7 @@ pub mod stage;
 mod sys;
 pub mod trial;
 
+pub use cell::{Cell, CellSlot, Holdings};
 pub use cgroup::leaf::Usage;
 pub use cgroup::{CgroupTree, detect};
 pub use child::{Resident, ResidentCall};

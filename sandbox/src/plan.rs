@@ -32,6 +32,9 @@ pub enum PlanError {
     /// Arguments and environment beyond what the kernel takes.
     #[error("arguments and environment take {0} bytes, at most {MAX_ARGUMENT_BYTES} are passed")]
     TooLong(usize),
+    /// A template with a writable root, without a program, or with too many lanes.
+    #[error("no template can be made of a plan with a writable root, a resident, or more than 32 lanes")]
+    NoTemplate,
     /// A limit of zero, or one above what the kernel's files take.
     #[error("limit {what} is {value}, it must be {range}")]
     Limit {
@@ -265,8 +268,13 @@ impl Plan {
 
     /// The part that a slot is built from.
     pub(crate) fn slot(&self) -> SlotPlan {
+        self.slot_in(self.group.clone())
+    }
+
+    /// The same in another group.
+    pub(crate) fn slot_in(&self, group: GroupName) -> SlotPlan {
         SlotPlan {
-            group: self.group.clone(),
+            group,
             limits: self.limits,
             tmp_bytes: self.tmp_bytes,
             rootfs: self.rootfs,

@@ -20,6 +20,7 @@ use tokio::io::Interest;
 use tokio::sync::watch;
 
 use crate::cgroup::leaf::{Account, Frozen, Leaf, Usage};
+use crate::child::cell::{Holdings, Question};
 use crate::child::slot::{FromSlot, PhaseMicros};
 use crate::packet;
 use crate::plan::{Plan, PlanError};
@@ -55,7 +56,7 @@ pub struct Obituary {
 }
 
 impl Obituary {
-    pub(crate) fn of(account: Account) -> Self {
+    pub(crate) fn of(account: Account, exit: Option<Exit>) -> Self {
         let Account {
             oom_kills,
             pids_hits,
@@ -63,7 +64,7 @@ impl Obituary {
             cpu,
         } = account;
         Self {
-            exit: Exit::Unknown,
+            exit: exit.unwrap_or_default(),
             oom_kills,
             pids_hits,
             memory_peak,
@@ -153,7 +154,7 @@ impl SlotState {
             match message {
                 FromSlot::Ended(exit) => obituary.exit = exit,
                 FromSlot::Failed(failure) => self.fail(failure),
-                FromSlot::Ready | FromSlot::Bound(_) => {}
+                FromSlot::Ready | FromSlot::Bound(_) | FromSlot::Holds(_) => {}
             }
         }
         self.end.send_replace(Some(obituary));
@@ -163,13 +164,6 @@ impl SlotState {
         let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
         refusal.get_or_insert((failure, None));
     }
-}
-
-/// What a started sandbox said last.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Said {
-    Ready,
-    Bound,
 }
 
 /// One sandbox. Dropping it kills everything in it.
@@ -227,17 +221,7 @@ impl Sandbox {
 
     /// Opens its channels and says what is to run. The slot reads it as soon as it stands.
     pub(crate) fn bind(&mut self, plan: &Plan) -> Result<(), LaunchError> {
-        let (log, log_inside) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| no_descriptors(e.into()))?;
-        nonblocking(&log).map_err(no_descriptors)?;
-        let mut inside = vec![log_inside];
-        for _ in 0..plan.lanes {
-            let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
-            let (ours, theirs) = pair.map_err(|e| no_descriptors(e.into()))?;
-            nonblocking(&ours).map_err(no_descriptors)?;
-            self.lanes.push(ours);
-            inside.push(theirs);
-        }
-        self.log = Some(log);
+        let inside = self.open_channels(plan.lanes)?;
         let inside: Vec<_> = inside.iter().map(AsFd::as_fd).collect();
         match packet::send(self.state.control.as_fd(), &plan.bind(), &inside) {
             // A slot that failed already says why in what it sent.
@@ -246,36 +230,69 @@ impl Sandbox {
         }
     }
 
+    /// Opens its log; the end that it will write to.
+    pub(crate) fn open_log(&mut self) -> Result<OwnedFd, LaunchError> {
+        let (log, inside) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(|e| no_descriptors(e.into()))?;
+        nonblocking(&log).map_err(no_descriptors)?;
+        self.log = Some(log);
+        Ok(inside)
+    }
+
+    /// Opens its log and its lanes; the ends that go into it, the log first.
+    pub(crate) fn open_channels(&mut self, lanes: u8) -> Result<Vec<OwnedFd>, LaunchError> {
+        let mut inside = vec![self.open_log()?];
+        for _ in 0..lanes {
+            let pair = socketpair(AddressFamily::Unix, SockType::Stream, None, SockFlag::SOCK_CLOEXEC);
+            let (ours, theirs) = pair.map_err(|e| no_descriptors(e.into()))?;
+            nonblocking(&ours).map_err(no_descriptors)?;
+            self.lanes.push(ours);
+            inside.push(theirs);
+        }
+        Ok(inside)
+    }
+
+    /// Asks pid 1 of a cell.
+    pub(crate) fn ask(&self, question: &Question) -> Result<(), LaunchError> {
+        packet::send(self.state.control.as_fd(), question, &[]).map_err(no_descriptors)
+    }
+
+    /// Waits for its answer.
+    pub(crate) async fn holdings(&mut self) -> Result<Holdings, LaunchError> {
+        match self.until(|said| matches!(said, FromSlot::Holds(_))).await? {
+            FromSlot::Holds(holdings) => Ok(holdings),
+            _ => unreachable!("nothing else was waited for"),
+        }
+    }
+
     /// Waits until it stands and can be bound.
     pub(crate) async fn ready(&mut self) -> Result<(), LaunchError> {
-        self.until(Said::Ready).await
+        self.until(|said| matches!(said, FromSlot::Ready)).await.map(drop)
     }
 
     /// Waits until the program runs.
     pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
-        self.until(Said::Bound).await
+        self.until(|said| matches!(said, FromSlot::Bound(_))).await.map(drop)
     }
 
-    async fn until(&mut self, wanted: Said) -> Result<(), LaunchError> {
+    async fn until(&mut self, wanted: impl Fn(&FromSlot) -> bool) -> Result<FromSlot, LaunchError> {
         let control = readiness::watch(Arc::clone(&self.state.control), Interest::READABLE).map_err(no_descriptors)?;
         loop {
             let message = control
                 .async_io(Interest::READABLE, |fd| packet::receive::<FromSlot>(fd.as_fd()))
                 .await;
             let said = match message {
-                Ok(Some((FromSlot::Ready, _))) => Said::Ready,
-                Ok(Some((FromSlot::Bound(phases), _))) => {
-                    self.phases = phases.into();
-                    Said::Bound
-                }
                 Ok(Some((FromSlot::Failed(failure), _))) => {
                     self.state.fail(failure);
                     break;
                 }
-                _ => break,
+                Ok(Some((FromSlot::Ended(_), _)) | None) | Err(_) => break,
+                Ok(Some((said, _))) => said,
             };
-            if said == wanted {
-                return Ok(());
+            if let FromSlot::Bound(phases) = &said {
+                self.phases = (*phases).into();
+            }
+            if wanted(&said) {
+                return Ok(said);
             }
         }
         drop(control);
@@ -296,7 +313,7 @@ impl Sandbox {
     }
 
     /// Whether nothing of it is left.
-    pub(crate) fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.state.end.borrow().is_some()
     }
 
@@ -367,10 +384,10 @@ impl Drop for Sandbox {
     }
 }
 
-fn no_descriptors(error: io::Error) -> LaunchError {
+pub(crate) fn no_descriptors(error: io::Error) -> LaunchError {
     LaunchError::Descriptors(Arc::new(error))
 }
 
-fn nonblocking(fd: &OwnedFd) -> io::Result<()> {
+pub(crate) fn nonblocking(fd: &OwnedFd) -> io::Result<()> {
     Ok(rustix::io::ioctl_fionbio(fd, true)?)
 }

@@ -20,7 +20,7 @@ pub(crate) mod protocol;
 mod serve;
 
 use std::collections::HashMap;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,7 +35,7 @@ use crate::cgroup::CgroupTree;
 use crate::cgroup::leaf::Leaf;
 use crate::child::Resident;
 use crate::packet;
-use crate::plan::{Plan, Shape, SlotPlan};
+use crate::plan::{GroupName, Plan, Shape, SlotPlan};
 use crate::sandbox::{LaunchError, Obituary, Sandbox, SlotState};
 use crate::slot::Slot;
 use crate::stage::StageError;
@@ -220,19 +220,88 @@ impl Spawner {
 
     /// Has a slot built; it does not stand yet.
     async fn build(&self, plan: SlotPlan) -> Result<Sandbox, LaunchError> {
-        let connection = self.connection().await.ok_or(LaunchError::SpawnerGone)?;
-        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
-        let name = format!("s{:x}-{id}", self.shared.run);
-        let leaf = Leaf::named(&self.shared.tree, &plan.group, &name);
-        let (sandbox, control) = Sandbox::new(id, leaf, Arc::clone(&connection))?;
-        let entered = self.shared.slots.insert(id, sandbox.state());
-        let build = ToSpawner::Build { id, leaf: name, plan };
-        match connection.send(&build, &[control.as_fd()]).await {
-            Ok(()) => entered.stay(),
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Err(LaunchError::SpawnerGone),
-            Err(error) => return Err(LaunchError::Descriptors(Arc::new(error))),
-        }
+        let (id, leaf) = self.next();
+        let (sandbox, control, connection) = self.blank(id, &plan.group, &leaf).await?;
+        let build = ToSpawner::Build { id, leaf, plan };
+        self.tell(&sandbox, &connection, &build, &[control.as_fd()]).await?;
         Ok(sandbox)
+    }
+
+    /// Has a cell built, in a group of its own; its template is not executed yet. `orders` are both ends of its socket.
+    pub(crate) async fn build_cell(
+        &self,
+        mut plan: Plan,
+        orders: BorrowedFd<'_>,
+        announce: BorrowedFd<'_>,
+    ) -> Result<(Plan, Sandbox), LaunchError> {
+        let (id, leaf) = self.next();
+        plan.group = GroupName::new(format!("cell-{:x}-{id}", self.shared.run))?;
+        let (mut sandbox, control, connection) = self.blank(id, &plan.group, &leaf).await?;
+        let log = sandbox.open_log()?;
+        let build = ToSpawner::Cell {
+            id,
+            leaf,
+            plan: plan.slot(),
+            bind: Box::new(plan.bind()),
+        };
+        let fds = [control.as_fd(), orders, announce, log.as_fd()];
+        self.tell(&sandbox, &connection, &build, &fds).await?;
+        Ok((plan, sandbox))
+    }
+
+    /// Has a slot built in a cell, with the channels of the sandbox that it will be; it does not stand yet.
+    pub(crate) async fn build_in_cell(&self, cell: u64, plan: &Plan) -> Result<Sandbox, LaunchError> {
+        let (id, leaf) = self.next();
+        let (mut sandbox, control, connection) = self.blank(id, &plan.group, &leaf).await?;
+        let inside = sandbox.open_channels(plan.lanes)?;
+        let build = ToSpawner::SlotInCell {
+            id,
+            cell,
+            leaf,
+            plan: plan.slot(),
+            hostname: plan.hostname.clone(),
+        };
+        let mut fds = vec![control.as_fd()];
+        fds.extend(inside.iter().map(AsFd::as_fd));
+        self.tell(&sandbox, &connection, &build, &fds).await?;
+        Ok(sandbox)
+    }
+
+    /// The next number, and the name of the leaf that goes with it.
+    fn next(&self) -> (u64, String) {
+        let id = self.shared.next.fetch_add(1, Ordering::Relaxed);
+        (id, format!("s{:x}-{id}", self.shared.run))
+    }
+
+    /// A sandbox that nobody was told of, and the end of its control socket that goes into it.
+    async fn blank(
+        &self,
+        id: u64,
+        group: &GroupName,
+        leaf: &str,
+    ) -> Result<(Sandbox, OwnedFd, Arc<Connection>), LaunchError> {
+        let connection = self.connection().await.ok_or(LaunchError::SpawnerGone)?;
+        let leaf = Leaf::named(&self.shared.tree, group, leaf);
+        let (sandbox, control) = Sandbox::new(id, leaf, Arc::clone(&connection))?;
+        Ok((sandbox, control, connection))
+    }
+
+    async fn tell(
+        &self,
+        sandbox: &Sandbox,
+        connection: &Connection,
+        build: &ToSpawner,
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), LaunchError> {
+        let entered = self.shared.slots.insert(sandbox.id(), sandbox.state());
+        match connection.send(build, fds).await {
+            Ok(()) => {
+                entered.stay();
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(LaunchError::SpawnerGone),
+            Err(error) => Err(LaunchError::Descriptors(Arc::new(error))),
+        }
     }
 
     /// Whether a spawner serves at this moment.
@@ -332,9 +401,9 @@ async fn listen(slots: &Slots, connection: &Connection) {
                     slot.refuse(failure, detail);
                 }
             }
-            FromSpawner::Gone { id, account } => {
+            FromSpawner::Gone { id, account, exit } => {
                 if let Some(slot) = slots.take(id) {
-                    slot.end(Obituary::of(account));
+                    slot.end(Obituary::of(account, exit));
                 }
             }
             other => tracing::warn!(?other, "the spawner said something unexpected"),

@@ -25,7 +25,7 @@ pub struct BaseFile {
 
 /// All files of ours that every sandbox has.
 pub fn base_files() -> Vec<BaseFile> {
-    [python::BOOTSTRAP, node::BOOTSTRAP]
+    [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP]
         .into_iter()
         .chain(build::SCRIPTS.iter().cloned())
         .collect()
@@ -108,6 +108,19 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
         env: env.into_iter().collect(),
         cwd: FUNCTION_DIR.to_owned(),
     })
+}
+
+/// How to run the template of `revision`, a process that forks its instances; `None` for a runtime whose processes can't be
+/// forked. `given_up` is the program for seccomp that each fork attaches, as the kernel reads it.
+///
+/// # Errors
+/// As [`launch`].
+pub fn template(revision: &Revision, host: &HostRuntimes, given_up: &[u8]) -> Result<Option<Launch>, LaunchError> {
+    let launch = launch(revision, host)?;
+    Ok((revision.settings.runtime == Runtime::Python).then(|| Launch {
+        argv: python::template_argv(given_up),
+        ..launch
+    }))
 }
 
 /// What every function finds in its environment, whatever its runtime. Names from "Defining Lambda environment

@@ -16,10 +16,26 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
     contents: include_bytes!("python/bootstrap.py"),
 };
 
+/// What loads a function once and forks it; it stands on the shim.
+pub const TEMPLATE: BaseFile = BaseFile {
+    path: "/var/runtime/python/template.py",
+    mode: 0o444,
+    contents: include_bytes!("python/template.py"),
+};
+
 /// The command line. `-s`: /tmp, the home of a function, is no place for modules. `-B`: the root is read-only, so an
 /// attempt to write byte code only costs time.
 pub(super) fn argv() -> Vec<String> {
     [INTERPRETER, "-s", "-B", BOOTSTRAP.path].map(str::to_owned).to_vec()
+}
+
+/// The command line of a template. A fork attaches `given_up`, a program for seccomp, before it serves.
+pub(super) fn template_argv(given_up: &[u8]) -> Vec<String> {
+    let mut argv = argv();
+    argv.pop();
+    argv.push(TEMPLATE.path.to_owned());
+    argv.push(given_up.iter().map(|byte| format!("{byte:02x}")).collect());
+    argv
 }
 
 /// Where modules are found besides the interpreter's own places: the function itself, then its dependencies.

@@ -126,7 +126,11 @@ impl Leaf {
         Ok(())
     }
 
-    fn entrance(&self) -> Result<Entrance, LeafError> {
+    /// What leads into it, opened by whoever calls.
+    ///
+    /// # Errors
+    /// The first file that can't be opened.
+    pub(crate) fn entrance(&self) -> Result<Entrance, LeafError> {
         let mut entrance = Entrance {
             unified: None,
             tasks: Vec::with_capacity(4),
@@ -252,6 +256,31 @@ impl Leaf {
             }
         }
         gone
+    }
+
+    /// Lets `user` place processes of his into it: version 2 asks for the right to write to the leaf and to what it has in common
+    /// with where they come from, the group. Version 1 asks for files that he opened, see [`Leaf::entrance`].
+    ///
+    /// # Errors
+    /// The first file that can't be given away.
+    pub(crate) fn admit(&self, user: u32) -> Result<(), LeafError> {
+        for hierarchy in self.hierarchies().filter(|h| h.version == Version::V2) {
+            for dir in [Some(hierarchy.dir.as_path()), hierarchy.dir.parent()]
+                .into_iter()
+                .flatten()
+            {
+                let file = dir.join("cgroup.procs");
+                std::os::unix::fs::chown(&file, Some(user), None).map_err(|source| failed(&file, source))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the directories of its group, which stay where another leaf stands in one.
+    pub(crate) fn remove_group(&self) {
+        for dir in self.dirs().into_iter().filter_map(Path::parent) {
+            let _in_use = fs::remove_dir(dir);
+        }
     }
 
     fn hierarchies(&self) -> impl Iterator<Item = &Hierarchy> {

@@ -82,7 +82,7 @@ fn capacity(bytes: u64) -> String {
     format!("size={bytes},nr_inodes={}", bytes / (16 << 10) + 1024)
 }
 
-fn capped(at: &str, bytes: u64) -> Result<(), StageError> {
+pub(super) fn capped(at: &str, bytes: u64) -> Result<(), StageError> {
     let options = format!("mode=1777,{}", capacity(bytes));
     mount(Some("tmpfs"), at, Some("tmpfs"), NO_DEVICES, Some(options.as_str())).at(Stage::Tmpfs)
 }

@@ -26,6 +26,7 @@ use nix::unistd::{Gid, Pid, Uid, fchown, sethostname, setsid};
 use rustix::process::{WaitOptions, wait};
 use serde::{Deserialize, Serialize};
 
+use super::cell::Holdings;
 use super::worker::{self, FromWorker, micros};
 use super::{Resident, rootfs};
 use crate::packet;
@@ -42,6 +43,8 @@ pub(crate) enum FromSlot {
     Ready,
     /// The program runs (or the resident serves); microseconds of each part.
     Bound(PhaseMicros),
+    /// Of a cell alone: what its template holds.
+    Holds(Holdings),
     /// A step failed and the sandbox is gone.
     Failed(StageError),
     /// The worker ended, and with it the sandbox.
@@ -185,7 +188,7 @@ fn serve(
     drop(ours);
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     seccomp::attach(start.filter).at(Stage::Filter)?;
-    reap(control, worker)
+    reap(control, Some(worker))
 }
 
 /// The worker keeps its own socket alone: the control socket must end with pid 1.
@@ -249,17 +252,18 @@ fn follow(worker: BorrowedFd<'_>) -> Result<Option<u64>, StageError> {
 }
 
 /// A worker that ended without a word was killed, most likely by the limit of memory.
-fn cut_off() -> StageError {
+pub(super) fn cut_off() -> StageError {
     StageError {
         stage: Stage::Worker,
         errno: libc::ECHILD,
     }
 }
 
-/// Reaps every process that ends until the worker does, or the host goes.
-fn reap(control: BorrowedFd<'_>, worker: Pid) -> Result<Option<Exit>, StageError> {
+/// Reaps every process that ends until the worker does, where there is one, or the host goes.
+pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Option<Exit>, StageError> {
     let mut waited_for = SigSet::empty();
     waited_for.add(Signal::SIGCHLD);
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waited_for), None).at(Stage::Worker)?;
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let signals = SignalFd::with_flags(&waited_for, flags).at(Stage::Worker)?;
     loop {
@@ -282,7 +286,7 @@ fn reap(control: BorrowedFd<'_>, worker: Pid) -> Result<Option<Exit>, StageError
     }
 }
 
-fn reap_all(worker: Pid) -> Result<Option<Exit>, StageError> {
+fn reap_all(worker: Option<Pid>) -> Result<Option<Exit>, StageError> {
     loop {
         // By rustix, as nix knows no real-time signals and calls an end by one an error.
         let ended = match wait(WaitOptions::NOHANG) {
@@ -290,7 +294,7 @@ fn reap_all(worker: Pid) -> Result<Option<Exit>, StageError> {
             other => other.at(Stage::Worker)?,
         };
         let Some((pid, status)) = ended else { return Ok(None) };
-        if pid.as_raw_pid() == worker.as_raw() {
+        if worker.is_some_and(|worker| pid.as_raw_pid() == worker.as_raw()) {
             let code = status.exit_status().map(Exit::Code);
             return Ok(code.or(status.terminating_signal().map(Exit::Signal)));
         }

@@ -3,6 +3,7 @@
 //! Order (each step needs the ones before): identity, own user namespace, limits, capabilities, no_new_privs, landlock,
 //! seccomp. After that there is nothing left to give away, and only then does it learn what to run.
 
+use std::convert::Infallible;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -34,7 +35,7 @@ const OPEN_FILES: u64 = 1024;
 /// Bytes that it may lock into memory.
 const LOCKED_BYTES: u64 = 64 << 10;
 /// Numbers from here on are taken by none of the descriptors that a program is handed.
-const ABOVE_ALL: i32 = 100;
+pub(super) const ABOVE_ALL: i32 = 100;
 /// First descriptor of the lanes.
 pub(crate) const FIRST_LANE: i32 = 3;
 
@@ -129,12 +130,12 @@ fn enter_own_user_namespace(outer_id: u32) -> Result<(), StageError> {
 }
 
 /// Where the host's own limit is lower it stays, as nobody here could raise it.
-fn lower(resource: Resource, value: u64) -> Result<(), StageError> {
+pub(super) fn lower(resource: Resource, value: u64) -> Result<(), StageError> {
     let (_, hard) = getrlimit(resource).at(Stage::Rlimits)?;
     setrlimit(resource, value.min(hard), value.min(hard)).at(Stage::Rlimits)
 }
 
-fn limit_resources() -> Result<(), StageError> {
+pub(super) fn limit_resources() -> Result<(), StageError> {
     let limits = [
         // Not 0: a handler of core dumps (`|` in core_pattern) runs as root of the host, outside of every limit, and is
         // called for 0 as well. For 1, and for 1 alone, the kernel calls none (do_coredump in fs/coredump.c).
@@ -268,15 +269,19 @@ fn become_program(
         }));
     }
     descriptors::cloexec_from(end).at(Stage::Descriptors)?;
+    match execute(plan.argv, plan.env)? {}
+}
+
+/// Becomes `argv`, whose descriptors are in their places.
+pub(super) fn execute(argv: Vec<String>, env: Vec<(String, String)>) -> Result<Infallible, StageError> {
     let text = |text: String| {
         CString::new(text).map_err(|_| StageError {
             stage: Stage::Exec,
             errno: libc::EINVAL,
         })
     };
-    let argv: Vec<CString> = plan.argv.into_iter().map(text).collect::<Result<_, _>>()?;
-    let env: Vec<CString> = plan
-        .env
+    let argv: Vec<CString> = argv.into_iter().map(text).collect::<Result<_, _>>()?;
+    let env: Vec<CString> = env
         .into_iter()
         .map(|(name, value)| text(format!("{name}={value}")))
         .collect::<Result<_, _>>()?;
@@ -284,21 +289,11 @@ fn become_program(
         stage: Stage::Exec,
         errno: libc::EINVAL,
     })?;
-    match execve(program, &argv, &env) {
-        Err(errno) => {
-            let failure = FromWorker::Failed(StageError {
-                stage: Stage::Exec,
-                errno: errno as i32,
-            });
-            let _gone = packet::send(socket, &failure, &[]);
-            Ok(1)
-        }
-        Ok(never) => match never {},
-    }
+    execve(program, &argv, &env).at(Stage::Exec)
 }
 
 /// Whatever a parent ignored or blocked would be inherited by the program.
-fn reset_signals() -> Result<(), StageError> {
+pub(super) fn reset_signals() -> Result<(), StageError> {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
         crate::sys::signals::set(signal, &default).at(Stage::Exec)?;

@@ -3,7 +3,7 @@
 //! The number is found by binary search over ranges of equal answers, so that a call costs some eight comparisons and
 //! the program stays short: attaching costs by length.
 
-use super::policy::{Answer, Condition, PRCTL_OPTIONS, rows};
+use super::policy::{Answer, Condition, ENTERED, GIVEN_UP, PRCTL_OPTIONS, Subject, rows};
 use crate::sys::seccomp::Instruction;
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
@@ -39,21 +39,43 @@ const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
     | 0x80; // CLONE_NEWTIME
 
 /// The program for the policy of this build.
-pub(crate) fn program() -> Vec<Instruction> {
-    let mut out = vec![
+pub(crate) fn program(subject: Subject) -> Vec<Instruction> {
+    let mut out = checked_number();
+    out.extend(search(&ranges(subject)));
+    out
+}
+
+/// The program that a fork of a template adds, as the kernel reads it: the template attaches it, which is not our code.
+pub fn given_up() -> Vec<u8> {
+    let mut out = checked_number();
+    for ((_, number), errno) in GIVEN_UP {
+        out.push(jump(EQUAL, *number as u32, 0, 1));
+        out.push(give(ERRNO | *errno as u32));
+    }
+    out.push(give(ALLOW));
+    out.iter()
+        .flat_map(|Instruction { code, jt, jf, k }| {
+            let [code_low, code_high] = code.to_ne_bytes();
+            let [a, b, c, d] = k.to_ne_bytes();
+            [code_low, code_high, *jt, *jf, a, b, c, d]
+        })
+        .collect()
+}
+
+/// Loads the number of the call; foreign architectures and x32 end here.
+fn checked_number() -> Vec<Instruction> {
+    vec![
         load(ARCHITECTURE_AT),
         jump(EQUAL, ARCHITECTURE, 1, 0),
         give(KILL),
         load(NUMBER_AT),
         jump(AT_LEAST, X32_BIT, 0, 1),
         give(KILL),
-    ];
-    out.extend(search(&ranges()));
-    out
+    ]
 }
 
 /// From this number on (to the start of the next range) the answer is this.
-fn ranges() -> Vec<(u32, Answer)> {
+fn ranges(subject: Subject) -> Vec<(u32, Answer)> {
     const UNKNOWN: Answer = Answer::Refuse(libc::ENOSYS);
     let mut ranges: Vec<(u32, Answer)> = vec![(0, UNKNOWN)];
     let mut next = 0;
@@ -62,7 +84,7 @@ fn ranges() -> Vec<(u32, Answer)> {
         Some(last) if last.1 == answer => {}
         _ => ranges.push((from, answer)),
     };
-    for ((_, number), answer) in rows() {
+    for ((_, number), answer) in rows(subject) {
         let number = number as u32;
         if number > next {
             push(next, UNKNOWN);
@@ -187,6 +209,7 @@ fn conditional(condition: Condition) -> Vec<Instruction> {
         }
         Condition::KnownPrctl => one_of(0, PRCTL_OPTIONS.iter().map(|(_, option)| *option as u32)),
         Condition::DefaultPersonality => one_of(0, [0, u32::MAX].into_iter()),
+        Condition::EnterBuiltNamespaces => one_of(1, ENTERED.iter().map(|flag| *flag as u32)),
     }
 }
 

@@ -45,7 +45,46 @@ pub enum Condition {
     KnownPrctl,
     /// `personality` that asks (0xffffffff) or keeps the default (0), else `EPERM`.
     DefaultPersonality,
+    /// `setns` by a descriptor of a named type, any but a user namespace, else `EPERM`.
+    EnterBuiltNamespaces,
 }
+
+/// Whom a program is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    /// Foreign code, and what serves it.
+    Foreign,
+    /// A template: the same, and what it needs to fork into slots of its cell (`clone3`, `setns`, `seccomp`). Each fork gives
+    /// these up again by a second program, [`GIVEN_UP`].
+    Template,
+}
+
+/// Namespaces that a template may enter, with the type named.
+pub const ENTERED: &[i32] = &[
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWNET,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWCGROUP,
+];
+
+/// What a template may do beyond foreign code.
+const OF_TEMPLATES: &[(Call, Answer)] = &[
+    (
+        ("setns", libc::SYS_setns),
+        Answer::When(Condition::EnterBuiltNamespaces),
+    ),
+    (("clone3", libc::SYS_clone3), Answer::Allow),
+    (("seccomp", libc::SYS_seccomp), Answer::Allow),
+];
+
+/// What a fork of a template gives up, and what these calls answer it from then on: the same as to any foreign code.
+pub const GIVEN_UP: &[(Call, i32)] = &[
+    (("setns", libc::SYS_setns), libc::EPERM),
+    (("clone3", libc::SYS_clone3), libc::ENOSYS),
+    (("seccomp", libc::SYS_seccomp), libc::EPERM),
+];
 
 /// Name of a system call and its number on this architecture.
 pub type Call = (&'static str, c_long);
@@ -447,7 +486,7 @@ pub const REFUSED_HERE: &[Call] = &[];
 
 /// The whole policy: every named call with its answer, sorted by number, each number once. All others answer `ENOSYS`,
 /// `clone3` among them: its flags lie in memory, where a filter can't look, and every C library falls back to `clone`.
-pub fn rows() -> Vec<(Call, Answer)> {
+pub fn rows(subject: Subject) -> Vec<(Call, Answer)> {
     let mut rows: Vec<(Call, Answer)> = Vec::with_capacity(400);
     rows.extend(ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Answer::Allow)));
     rows.extend(
@@ -461,6 +500,10 @@ pub fn rows() -> Vec<(Call, Answer)> {
             .iter()
             .map(|(call, condition)| (*call, Answer::When(*condition))),
     );
+    if subject == Subject::Template {
+        rows.retain(|(call, _)| OF_TEMPLATES.iter().all(|(other, _)| other.1 != call.1));
+        rows.extend(OF_TEMPLATES);
+    }
     rows.sort_by_key(|((_, number), _)| *number);
     rows
 }
@@ -471,10 +514,27 @@ mod tests {
 
     #[test]
     fn no_call_has_two_answers() {
-        let rows = rows();
-        for pair in rows.windows(2) {
-            assert_ne!(pair[0].0.1, pair[1].0.1, "{} and {}", pair[0].0.0, pair[1].0.0);
+        for subject in [Subject::Foreign, Subject::Template] {
+            let rows = rows(subject);
+            for pair in rows.windows(2) {
+                assert_ne!(pair[0].0.1, pair[1].0.1, "{} and {}", pair[0].0.0, pair[1].0.0);
+            }
+            assert!(rows.iter().all(|((_, number), _)| *number >= 0));
         }
-        assert!(rows.iter().all(|((_, number), _)| *number >= 0));
+    }
+
+    #[test]
+    fn a_fork_gives_up_all_that_its_template_had_beyond_foreign_code() {
+        let answer = |subject, number| {
+            let row = rows(subject).into_iter().find(|((_, own), _)| *own == number);
+            row.map_or(Answer::Refuse(libc::ENOSYS), |(_, answer)| answer)
+        };
+        for ((name, number), _) in rows(Subject::Template) {
+            if answer(Subject::Template, number) != answer(Subject::Foreign, number) {
+                let given_up = GIVEN_UP.iter().find(|((_, own), _)| *own == number);
+                let (_, errno) = given_up.unwrap_or_else(|| panic!("{name} is kept"));
+                assert_eq!(Answer::Refuse(*errno), answer(Subject::Foreign, number), "{name}");
+            }
+        }
     }
 }

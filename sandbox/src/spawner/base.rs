@@ -4,7 +4,7 @@
 //! /            tmpfs, read-only          /dev       null zero full random urandom, shm, links to /proc/self/fd
 //! /usr         the host's, read-only     /etc       generated; alternatives, ld.so.cache, localtime copied; ssl bound
 //! /bin /lib .. links, or the host's      /var/task  link to /function
-//! /function    empty until bound         /.fn       layers of the store, and mount points; mode 0700
+//! /function    empty until bound         /.fn       layers of the store, and mount points; mode 0711
 //! ```
 //!
 //! It is built once, in the spawner's mount namespace. A sandbox begins with a copy of that namespace: copying costs by
@@ -192,8 +192,12 @@ fn fill(root: &Path, copies: &Copies, files: &[BaseFile]) -> std::io::Result<()>
     for dir in dirs {
         fs::create_dir(root.join(dir))?;
     }
-    // The store is for pid 1 alone.
-    fs::set_permissions(root.join(".fn"), fs::Permissions::from_mode(0o700))?;
+    // The way to the store: nobody can look around in it, and only the user himself enters the store. Pid 1 of a cell, which is
+    // not him, mounts below it.
+    fs::set_permissions(root.join(".fn"), fs::Permissions::from_mode(0o711))?;
+    for private in [".fn/layers", ".fn/upper"] {
+        fs::set_permissions(root.join(private), fs::Permissions::from_mode(0o700))?;
+    }
     fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
     for name in PROGRAM_DIRS {
         let host = Path::new("/").join(name);

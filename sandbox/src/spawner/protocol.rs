@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup::CgroupTree;
 use crate::cgroup::leaf::Account;
-use crate::plan::SlotPlan;
+use crate::plan::{BindPlan, SlotPlan};
+use crate::sandbox::Exit;
 use crate::stage::StageError;
 
 /// Descriptor of the control socket in the spawner.
@@ -56,7 +57,23 @@ pub struct SubordinateIds {
 pub(crate) enum ToSpawner {
     /// Build a slot; the descriptor beside it is the slot's control socket.
     Build { id: u64, leaf: String, plan: SlotPlan },
-    /// Kill a slot, now.
+    /// Build a cell and a template in it; the descriptors beside it are its control socket, both ends of the template's orders, and
+    /// its log.
+    Cell {
+        id: u64,
+        leaf: String,
+        plan: SlotPlan,
+        bind: Box<BindPlan>,
+    },
+    /// Build a slot in a cell; the descriptors beside it are its control socket, its log, and its lanes.
+    SlotInCell {
+        id: u64,
+        cell: u64,
+        leaf: String,
+        plan: SlotPlan,
+        hostname: String,
+    },
+    /// Kill a slot or a cell, now.
     Kill { id: u64 },
 }
 
@@ -75,6 +92,38 @@ pub(crate) enum FromSpawner {
         failure: StageError,
         detail: Option<String>,
     },
-    /// Nothing of this slot is left: no process, no mount, no cgroup.
-    Gone { id: u64, account: Account },
+    /// Nothing of this slot is left: no process, no mount, no cgroup. In a cell its pid 1 saw how the worker ended.
+    Gone {
+        id: u64,
+        account: Account,
+        exit: Option<Exit>,
+    },
+}
+
+/// From the spawner to pid 1 of a cell.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToCell {
+    /// The id maps are written.
+    Mapped,
+    /// Build a slot; beside it are its control socket, its log, its lanes, and then what leads into its leaf.
+    Slot {
+        id: u64,
+        plan: SlotPlan,
+        hostname: String,
+        /// Whether the last of that is a directory to be born in (version 2); the others are files to be written to.
+        born_in: bool,
+        /// How many descriptors lead into the leaf.
+        entrances: usize,
+    },
+    /// Kill a slot.
+    Kill { id: u64 },
+}
+
+/// From pid 1 of a cell to the spawner.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromCell {
+    /// A slot was not built.
+    Refused { id: u64, failure: StageError },
+    /// No process of this slot is left.
+    Gone { id: u64, exit: Exit },
 }

@@ -1,7 +1,9 @@
 //! The second process of a spawner: pid 1 of the outer pid namespace, single-threaded, without environment.
 //!
-//! It owns every slot's process and leaf. The control socket is its life line: when that ends it kills what runs, removes
+//! It owns every slot's process and leaf; those of slots in cells by way of the cell's pid 1, see `cells`. The control socket is its life line: when that ends it kills what runs, removes
 //! the cgroups and ends, and should it not get to that, every slot has a socket to the host of its own that ends too. It decides nothing; the host says build and kill, it says refused and gone.
+
+mod cells;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -14,14 +16,17 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::epoll;
 use rustix::process::{WaitOptions, wait};
+use rustix::thread::CapabilitiesSecureBits;
 
 use super::base;
 use super::protocol::{Config, FromSpawner, ToSpawner};
-use crate::cgroup::leaf::{Entrance, Leaf};
+use crate::cgroup::leaf::{Entrance, Leaf, LeafError};
 use crate::cgroup::{CgroupTree, Hierarchy};
 use crate::child::{Resident, slot, worker::micros};
+use crate::filter::policy::Subject;
 use crate::packet;
 use crate::plan::SlotPlan;
+use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::credentials;
@@ -38,14 +43,26 @@ const RETRY: rustix::event::Timespec = rustix::event::Timespec {
 /// How long the last processes may take to die once the host is gone.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// A slot that runs.
+/// A slot or a cell that runs.
 struct Running {
     leaf: Leaf,
-    pidfd: OwnedFd,
+    process: Process,
     /// Version 1 only: the kernel kills one task of a leaf that is out of memory, this tells us to kill the rest.
     out_of_memory: Option<OwnedFd>,
     /// That event has come: we are often faster than the kernel's own kill, which is then never counted.
     ran_out: bool,
+    /// How its worker ended, where pid 1 of a cell saw it.
+    exit: Option<Exit>,
+}
+
+/// What of it is a child of this process.
+enum Process {
+    /// Pid 1 of a slot.
+    Slot(OwnedFd),
+    /// Pid 1 of a cell, and the socket to it.
+    Cell { pidfd: OwnedFd, socket: OwnedFd },
+    /// Nothing: pid 1 of this cell is the parent.
+    InCell(u64),
 }
 
 struct Spawner<'a> {
@@ -54,6 +71,10 @@ struct Spawner<'a> {
     tree: CgroupTree,
     worker_ids: u32,
     filter: Vec<Instruction>,
+    template_filter: Vec<Instruction>,
+    /// This mount namespace, and a copy of it without the store, in which cells begin.
+    mounts: File,
+    without_store: File,
     residents: &'a [Resident],
     running: HashMap<u64, Running>,
     /// Pid 1 of each running slot, as seen here, and the slot's id.
@@ -68,6 +89,9 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
     let (tree, _held) = reach_by_descriptor(&config.tree).at(Stage::Leaf)?;
     leave_keyring()?;
     base::build(&config)?;
+    let (mounts, without_store) = cells::copy_without_store()?;
+    // Files are opened as other users of the outer namespace, which must not cost the right to do so.
+    rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP).at(Stage::BaseRoot)?;
     prctl::set_dumpable(false).at(Stage::BaseRoot)?;
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
@@ -83,7 +107,10 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
         events,
         tree,
         worker_ids: config.subordinate.map_or(0, |ids| ids.count),
-        filter: crate::filter::program(),
+        filter: crate::filter::program(Subject::Foreign),
+        template_filter: crate::filter::program(Subject::Template),
+        mounts,
+        without_store,
         residents,
         running: HashMap::new(),
         by_pid: HashMap::new(),
@@ -145,7 +172,9 @@ impl Spawner<'_> {
 
     /// The host is gone: nothing of any sandbox is left behind, its cgroups included.
     fn leave(&mut self, signals: &SignalFd) -> Result<(), StageError> {
-        self.running.values().for_each(end);
+        for id in self.running.keys() {
+            self.kill(*id);
+        }
         let until = Instant::now() + FAREWELL;
         while !(self.running.is_empty() && self.leaving.is_empty()) && Instant::now() < until {
             let mut child = [PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
@@ -177,11 +206,25 @@ impl Spawner<'_> {
                         None => return self.leave(signals),
                         Some((ToSpawner::Kill { id }, _)) => self.kill(id),
                         Some((ToSpawner::Build { id, leaf, plan }, fds)) => self.build(id, &leaf, plan, fds)?,
+                        Some((ToSpawner::Cell { id, leaf, plan, bind }, fds)) => {
+                            self.build_cell(id, &leaf, plan, *bind, fds)?;
+                        }
+                        Some((
+                            ToSpawner::SlotInCell {
+                                id,
+                                cell,
+                                leaf,
+                                plan,
+                                hostname,
+                            },
+                            fds,
+                        )) => self.build_in_cell(id, cell, &leaf, plan, hostname, fds)?,
                     },
                     CHILD_TOKEN => {
                         while signals.read_signal().at(Stage::Message)?.is_some() {}
                         self.reap()?;
                     }
+                    token if token & cells::TOKEN != 0 => self.hear_cell(token & !cells::TOKEN)?,
                     id => self.out_of_memory(id),
                 }
             }
@@ -192,32 +235,13 @@ impl Spawner<'_> {
     fn build(&mut self, id: u64, name: &str, plan: SlotPlan, mut fds: Vec<OwnedFd>) -> Result<(), StageError> {
         let Some(control) = fds.pop() else {
             // It was sent, and found no room here.
-            let failure = StageError {
-                stage: Stage::Descriptors,
-                errno: libc::EMFILE,
-            };
-            return self.say(&FromSpawner::Refused {
-                id,
-                failure,
-                detail: None,
-            });
+            return self.refuse(id, Stage::Descriptors, libc::EMFILE);
         };
         let began = Instant::now();
         let made = Leaf::create(&self.tree, &plan.group, name, &plan.limits, plan.own_pids);
         let (leaf, Entrance { unified, tasks }) = match made {
             Ok(made) => made,
-            Err(error) => {
-                let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
-                let failure = StageError {
-                    stage: Stage::Leaf,
-                    errno,
-                };
-                return self.say(&FromSpawner::Refused {
-                    id,
-                    failure,
-                    detail: Some(error.to_string()),
-                });
-            }
+            Err(error) => return self.refuse_leaf(id, &error),
         };
         let leaf_micros = micros(began.elapsed());
         let namespaces =
@@ -237,39 +261,51 @@ impl Spawner<'_> {
             Ok(Side::Parent { pid, pidfd }) => {
                 drop((control, tasks, unified));
                 self.by_pid.insert(pid, id);
-                let watched = self.watch_memory(id, &leaf);
-                self.running.insert(
-                    id,
-                    Running {
-                        leaf,
-                        pidfd,
-                        out_of_memory: None,
-                        ran_out: false,
-                    },
-                );
-                match watched {
-                    Ok(event) => {
-                        if let Some(running) = self.running.get_mut(&id) {
-                            running.out_of_memory = event;
-                        }
-                    }
-                    // A limit that could not be watched would be enforced by halves.
-                    Err(_) => self.kill(id),
-                }
+                self.admit(id, leaf, Process::Slot(pidfd));
                 Ok(())
             }
             Err(source) => {
                 leaf.remove();
-                let errno = source.raw_os_error().unwrap_or(libc::EIO);
-                self.say(&FromSpawner::Refused {
-                    id,
-                    failure: StageError {
-                        stage: Stage::Clone,
-                        errno,
-                    },
-                    detail: None,
-                })
+                self.refuse(id, Stage::Clone, source.raw_os_error().unwrap_or(libc::EIO))
             }
+        }
+    }
+
+    fn refuse(&self, id: u64, stage: Stage, errno: i32) -> Result<(), StageError> {
+        self.say(&FromSpawner::Refused {
+            id,
+            failure: StageError { stage, errno },
+            detail: None,
+        })
+    }
+
+    fn refuse_leaf(&self, id: u64, error: &LeafError) -> Result<(), StageError> {
+        let errno = error.source.raw_os_error().unwrap_or(libc::EIO);
+        self.say(&FromSpawner::Refused {
+            id,
+            failure: StageError {
+                stage: Stage::Leaf,
+                errno,
+            },
+            detail: Some(error.to_string()),
+        })
+    }
+
+    /// It runs from now on.
+    fn admit(&mut self, id: u64, leaf: Leaf, process: Process) {
+        let watched = self.watch_memory(id, &leaf);
+        // A limit that could not be watched would be enforced by halves.
+        let unwatched = watched.is_err();
+        let running = Running {
+            leaf,
+            process,
+            out_of_memory: watched.unwrap_or_default(),
+            ran_out: false,
+            exit: None,
+        };
+        self.running.insert(id, running);
+        if unwatched {
+            self.kill(id);
         }
     }
 
@@ -296,8 +332,14 @@ impl Spawner<'_> {
     }
 
     fn kill(&self, id: u64) {
-        if let Some(running) = self.running.get(&id) {
-            end(running);
+        let Some(running) = self.running.get(&id) else { return };
+        running.leaf.kill();
+        // It may have ended by itself in the meantime; its pidfd can't mean anybody else.
+        match &running.process {
+            Process::Slot(pidfd) | Process::Cell { pidfd, .. } => {
+                let _ended = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
+            }
+            Process::InCell(cell) => self.kill_in_cell(*cell, id),
         }
     }
 
@@ -311,7 +353,7 @@ impl Spawner<'_> {
         // The event comes before the kernel has chosen whom to kill, and again when the group is removed. Whatever it
         // chooses, half a sandbox is of no use: all of it goes.
         running.ran_out = true;
-        end(running);
+        self.kill(id);
     }
 
     fn reap(&mut self) -> Result<(), StageError> {
@@ -325,6 +367,9 @@ impl Spawner<'_> {
             // Pid 1 of a sandbox ends after all others in it, so its leaf is empty.
             let id = self.by_pid.remove(&pid.as_raw_pid());
             if let Some((id, running)) = id.and_then(|id| self.running.remove_entry(&id)) {
+                if matches!(running.process, Process::Cell { .. }) {
+                    self.empty_cell(id, &running)?;
+                }
                 self.leaving.push((id, running));
             }
         }
@@ -334,11 +379,21 @@ impl Spawner<'_> {
     fn part(&mut self) -> Result<(), StageError> {
         let mut at = 0;
         while at < self.leaving.len() {
-            let (id, Running { leaf, ran_out, .. }) = &self.leaving[at];
+            let (id, running) = &self.leaving[at];
+            let Running {
+                leaf, ran_out, exit, ..
+            } = running;
             let mut account = leaf.account();
             account.oom_kills = account.oom_kills.max(u64::from(*ran_out));
             if leaf.remove() {
-                let gone = FromSpawner::Gone { id: *id, account };
+                if !matches!(running.process, Process::Slot(_)) {
+                    leaf.remove_group();
+                }
+                let gone = FromSpawner::Gone {
+                    id: *id,
+                    account,
+                    exit: *exit,
+                };
                 self.leaving.swap_remove(at);
                 self.say(&gone)?;
             } else {
@@ -347,10 +402,4 @@ impl Spawner<'_> {
         }
         Ok(())
     }
-}
-
-fn end(running: &Running) {
-    running.leaf.kill();
-    // It may have ended by itself in the meantime; its pidfd can't mean anybody else.
-    let _ended = rustix::process::pidfd_send_signal(&running.pidfd, rustix::process::Signal::KILL);
 }

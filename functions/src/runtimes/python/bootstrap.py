@@ -22,6 +22,8 @@ READ_SIZE = 1 << 16
 INVOKE, REQUEST_BODY, REQUEST_END, CANCEL = 1, 2, 3, 4
 READY, INIT_ERROR, RESULT, HEAD, BODY, END, ERROR = 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87
 
+HOME = os.path.dirname(os.path.abspath(__file__)) + "/"
+
 
 class Boot:
     """The identity of this process. A fork must call renew() in the child before it serves."""
@@ -167,7 +169,7 @@ def clean(text, limit=65536):
 
 
 def is_ours(filename):
-    return filename == __file__ or filename.startswith("<frozen ")
+    return filename.startswith(HOME) or filename.startswith("<frozen ")
 
 
 def describe(error):
@@ -221,39 +223,43 @@ def leave(status):
 # --- loading --------------------------------------------------------------------------------------------------------
 
 
+def module_name(spec):
+    """The module of what _HANDLER names."""
+    return spec.rpartition(".")[0].replace("/", ".")
+
+
 def load(spec):
     """The function that _HANDLER names."""
-    path, _, name = spec.rpartition(".")
-    module_name = path.replace("/", ".")
-    if not name or not module_name.strip("."):
+    module, name = module_name(spec), spec.rpartition(".")[2]
+    if not name or not module.strip("."):
         raise Failure("Runtime.MalformedHandlerName", f'handler {spec!r} does not have the form "module.function"')
     try:
-        __import__(module_name)
+        __import__(module)
     except ModuleNotFoundError as error:
-        raise missing_module(error, module_name) from None
+        raise missing_module(error, module) from None
     except SyntaxError as error:
         raise syntax_error(error) from None
     except SystemExit as error:
-        raise Failure("Runtime.ExitError", f"{module_name} called exit({error.code!r}) while it was imported") from None
-    module = sys.modules[module_name]
-    handler = getattr(module, name, None)
+        raise Failure("Runtime.ExitError", f"{module} called exit({error.code!r}) while it was imported") from None
+    loaded = sys.modules[module]
+    handler = getattr(loaded, name, None)
     if handler is None:
-        raise missing_function(module, name)
+        raise missing_function(loaded, name)
     if not callable(handler):
-        raise Failure("Runtime.HandlerNotFound", f"{name} in {module_name} is a {type(handler).__name__}, not a function")
+        raise Failure("Runtime.HandlerNotFound", f"{name} in {module} is a {type(handler).__name__}, not a function")
     return handler
 
 
-def missing_module(error, module_name):
+def missing_module(error, module):
     wanted = error.name or ""
-    if wanted and (module_name == wanted or module_name.startswith(wanted + ".")):
-        place = module_name.replace(".", "/")
-        message = f"there is no module {module_name!r}: the function has neither {place}.py nor {place}/__init__.py"
+    if wanted and (module == wanted or module.startswith(wanted + ".")):
+        place = module.replace(".", "/")
+        message = f"there is no module {module!r}: the function has neither {place}.py nor {place}/__init__.py"
         return Failure("Runtime.ImportModuleError", message)
     import traceback
 
     stack = [entry for entry in traceback.extract_tb(error.__traceback__) if not is_ours(entry.filename)]
-    message = f"{module_name} needs the module {wanted!r}, which the function does not have; is it in requirements.txt?"
+    message = f"{module} needs the module {wanted!r}, which the function does not have; is it in requirements.txt?"
     return Failure("Runtime.ImportModuleError", message, traceback.format_list(stack))
 
 
@@ -491,38 +497,83 @@ class Server:
             yield to_bytes(chunk)
 
 
+# --- rehearsal ------------------------------------------------------------------------------------------------------
+
+EVENT = {
+    "version": "2.0",
+    "routeKey": "$default",
+    "rawPath": "/",
+    "rawQueryString": "a=1&b=2",
+    "headers": {"accept": "*/*", "content-type": "application/json", "host": "localhost", "user-agent": "rehearsal"},
+    "queryStringParameters": {"a": "1", "b": "2"},
+    "requestContext": {
+        "http": {"method": "POST", "path": "/", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
+        "requestId": "rehearsal",
+        "time": "01/Jan/1970:00:00:00 +0000",
+        "timeEpoch": 0,
+    },
+    "body": '{"name": "rehearsal"}',
+    "isBase64Encoded": False,
+}
+
+
+def rehearse(times):
+    """Runs whole invocations of a handler of ours, so that the memory they touch is there when a call comes. The function's
+    own handler is never called with an invented event."""
+    import _socket
+
+    ours, theirs = _socket.socketpair()
+    server = Server(Lane(theirs.fileno()), lambda event, context: {"statusCode": 200, "body": event["body"]}, True)
+    invoke = dumps({"request_id": "rehearsal", "deadline_ms": 0, "arn": "arn", "trace_id": "trace"})
+    call = b"".join(frame(INVOKE, 1, invoke) + frame(REQUEST_BODY, 1, dumps(EVENT)) + frame(REQUEST_END, 1))
+    for _ in range(times):
+        ours.send(call)
+        server.next_call().run()
+        ours.recv(READ_SIZE)
+    os.environ.pop("_X_AMZN_TRACE_ID", None)
+    ours.close()
+    theirs.close()
+
+
 # --- start ----------------------------------------------------------------------------------------------------------
 
 
-def start():
-    """Loads the handler and says so. Returns the lanes' servers."""
-    Boot.renew()
-    lanes = [Lane(3 + number) for number in range(int(os.environ.get("FN_LANES", "1")))]
-    # Python puts the directory of this file first; a function's own modules must be found there instead.
+def prepare():
+    """What has to be so before the function's own code is loaded."""
+    # Python puts the directory of its first file first; a function's own modules must be found there instead.
     root = os.getcwd()
     sys.path[0:1] = [] if root in sys.path[1:] else [root]
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)
-    try:
-        handler = load(os.environ.get("_HANDLER", ""))
-    except BaseException as error:
-        failure = describe(error)
-        flush()
-        lanes[0].send(frame(INIT_ERROR, 0, dumps(failure)))
-        leave(1)
+
+
+def lane_count():
+    return int(os.environ.get("FN_LANES", "1"))
+
+
+def refuse(error):
+    """Says why the function can't be loaded, and ends."""
+    failure = describe(error)
+    flush()
+    Lane(3).send(frame(INIT_ERROR, 0, dumps(failure)))
+    leave(1)
+
+
+def announce(handler, began):
+    """Says that the handler is loaded, which began at a time of the monotonic clock. Returns the lanes' servers."""
+    Boot.renew()
+    lanes = [Lane(3 + number) for number in range(lane_count())]
     servers = [Server(lane, handler, len(lanes) == 1) for lane in lanes]
     flush()
-    ready = {
-        "boot_id": Boot.id,
-        "runtime": "python" + ".".join(map(str, sys.version_info[:3])),
-        "init_us": (time.monotonic_ns() - STARTED) // 1000,
-    }
-    lanes[0].send(frame(READY, 0, dumps(ready)))
+    runtime = "python" + ".".join(map(str, sys.version_info[:3]))
+    init_us = (time.monotonic_ns() - began) // 1000
+    ready = b'{"boot_id":"%s","runtime":"%s","init_us":%d}' % (Boot.id.encode(), runtime.encode(), init_us)
+    lanes[0].send(frame(READY, 0, ready))
     return servers
 
 
-def main():
-    servers = start()
+def serve(servers):
+    """Serves all lanes until the host closes the first, and ends."""
     if len(servers) > 1:
         import threading
 
@@ -533,6 +584,15 @@ def main():
     except (OSError, EOFError):
         leave(71)  # The lane is gone, by the host or by the function; there is no one to tell.
     leave(0)
+
+
+def main():
+    prepare()
+    try:
+        handler = load(os.environ.get("_HANDLER", ""))
+    except BaseException as error:
+        refuse(error)
+    serve(announce(handler, STARTED))
 
 
 if __name__ == "__main__":

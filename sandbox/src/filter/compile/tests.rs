@@ -38,7 +38,7 @@ fn run(program: &[Instruction], architecture: u32, number: u32, arguments: [u64;
 }
 
 fn answer(number: libc::c_long, arguments: [u64; 6]) -> u32 {
-    run(&program(), ARCHITECTURE, number as u32, arguments)
+    run(&program(Subject::Foreign), ARCHITECTURE, number as u32, arguments)
 }
 
 const fn refused(errno: i32) -> u32 {
@@ -47,8 +47,11 @@ const fn refused(errno: i32) -> u32 {
 
 #[test]
 fn every_number_gets_the_answer_of_the_table_and_all_others_enosys() {
-    let program = program();
-    let table: HashMap<u32, Answer> = rows().into_iter().map(|((_, n), answer)| (n as u32, answer)).collect();
+    let program = program(Subject::Foreign);
+    let table: HashMap<u32, Answer> = rows(Subject::Foreign)
+        .into_iter()
+        .map(|((_, n), answer)| (n as u32, answer))
+        .collect();
     for number in (0..1200).chain([X32_BIT - 1]) {
         let got = run(&program, ARCHITECTURE, number, [0; 6]);
         match table.get(&number) {
@@ -62,7 +65,7 @@ fn every_number_gets_the_answer_of_the_table_and_all_others_enosys() {
 
 #[test]
 fn foreign_architectures_and_x32_are_killed() {
-    let program = program();
+    let program = program(Subject::Foreign);
     assert_eq!(run(&program, 0x4000_0003, 1, [0; 6]), KILL);
     assert_eq!(run(&program, ARCHITECTURE, X32_BIT, [0; 6]), KILL);
     assert_eq!(run(&program, ARCHITECTURE, X32_BIT | 1, [0; 6]), KILL);
@@ -172,6 +175,44 @@ fn huge_pages_are_refused() {
 
 #[test]
 fn the_program_stays_short() {
-    let length = program().len();
+    let length = program(Subject::Foreign).len();
     assert!(length < 400, "{length} instructions: attaching costs by length");
+}
+
+#[test]
+fn a_template_enters_what_was_built_for_it_and_no_user_namespace() {
+    let template = program(Subject::Template);
+    let ask = |number: libc::c_long, arguments| run(&template, ARCHITECTURE, number as u32, arguments);
+    for flag in ENTERED {
+        assert_eq!(ask(libc::SYS_setns, [5, *flag as u64, 0, 0, 0, 0]), ALLOW);
+    }
+    for flags in [0, libc::CLONE_NEWUSER, libc::CLONE_NEWPID | libc::CLONE_NEWUSER, 0x80] {
+        assert_eq!(
+            ask(libc::SYS_setns, [5, flags as u64, 0, 0, 0, 0]),
+            refused(libc::EPERM)
+        );
+    }
+    assert_eq!(ask(libc::SYS_clone3, [0; 6]), ALLOW);
+    assert_eq!(ask(libc::SYS_unshare, [0; 6]), refused(libc::EPERM));
+    assert_eq!(ask(libc::SYS_umount2, [0; 6]), refused(libc::EPERM));
+}
+
+#[test]
+fn the_second_program_takes_these_back_and_touches_nothing_else() {
+    let bytes = given_up();
+    let second: Vec<Instruction> = bytes
+        .chunks_exact(8)
+        .map(|b| Instruction {
+            code: u16::from_ne_bytes([b[0], b[1]]),
+            jt: b[2],
+            jf: b[3],
+            k: u32::from_ne_bytes([b[4], b[5], b[6], b[7]]),
+        })
+        .collect();
+    for number in 0..1200 {
+        let got = run(&second, ARCHITECTURE, number, [0; 6]);
+        let given_up = GIVEN_UP.iter().find(|((_, own), _)| *own as u32 == number);
+        assert_eq!(got, given_up.map_or(ALLOW, |(_, errno)| refused(*errno)), "{number}");
+    }
+    assert_eq!(run(&second, 0x4000_0003, 0, [0; 6]), KILL);
 }

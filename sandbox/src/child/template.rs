@@ -1,0 +1,139 @@
+//! The process that becomes a template: foreign code, and so confined as such, with one thing more. It can enter the slots
+//! of its cell and fork into them.
+//!
+//! What it has beyond a worker: CAP_SYS_ADMIN and CAP_SYS_CHROOT over its cell alone, which setns(2) asks for, and a
+//! filter that lets `setns`, `clone3` and `seccomp` pass. It has no /proc, so that nothing in its slots can be looked
+//! into. Each fork gives all of that up before it serves, see `filter::policy::GIVEN_UP`.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::sys::resource::Resource;
+use nix::sys::stat::{Mode, umask};
+use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
+
+use super::worker::{self, FromWorker};
+use super::{procfs, rootfs};
+use crate::packet;
+use crate::plan::BindPlan;
+use crate::stage::{At, Stage, StageError};
+use crate::sys::{descriptors, seccomp};
+
+/// Descriptors that it is started with: /dev/null, its log twice, its orders, and its own pid namespace, which it goes back
+/// to after each fork.
+pub(crate) const FIRST_OF_ITS_OWN: RawFd = 5;
+
+/// What a template starts from.
+pub(crate) struct Start<'a> {
+    /// Socket to pid 1 of the cell, which closes by itself when the program is executed.
+    pub(crate) socket: OwnedFd,
+    /// Numbers of the descriptors of its orders and its log.
+    pub(crate) orders: RawFd,
+    pub(crate) log: RawFd,
+    pub(crate) bind: &'a BindPlan,
+    pub(crate) tmp_bytes: u64,
+    pub(crate) filter: &'a [seccomp::Instruction],
+}
+
+/// Runs as the template, for good.
+pub(crate) fn run(start: Start<'_>) -> ! {
+    // Lifted above every number that is taken below.
+    let Ok(socket) = rustix::io::fcntl_dupfd_cloexec(&start.socket, worker::ABOVE_ALL) else {
+        std::process::exit(1)
+    };
+    let socket = socket.as_fd();
+    let outcome = confine(&start).and_then(|()| {
+        packet::send(socket, &FromWorker::Starting, &[]).at(Stage::Message)?;
+        worker::execute(start.bind.argv.clone(), start.bind.env.clone())
+    });
+    match outcome {
+        Ok(never) => match never {},
+        Err(failure) => {
+            // Nobody else can be told.
+            let _gone = packet::send(socket, &FromWorker::Failed(failure), &[]);
+            std::process::exit(1)
+        }
+    }
+}
+
+fn confine(start: &Start<'_>) -> Result<(), StageError> {
+    // Its files in /proc belong to nobody in the cell as long as it is not dumpable.
+    prctl::set_dumpable(true).at(Stage::Identity)?;
+    fs::write("/proc/self/oom_score_adj", "500").at(Stage::Identity)?;
+    prctl::set_dumpable(false).at(Stage::Identity)?;
+    unshare(CloneFlags::CLONE_NEWNS).at(Stage::Worker)?;
+    let pids = fs::File::open("/proc/self/ns/pid").at(Stage::Descriptors)?;
+    hide_proc()?;
+    for at in ["/tmp", "/dev/shm"] {
+        rootfs::capped(at, start.tmp_bytes)?;
+    }
+    let null = fs::File::open("/dev/null").at(Stage::Descriptors)?;
+    let numbers = [null.as_raw_fd(), start.log, start.log, start.orders, pids.as_raw_fd()];
+    descriptors::place(&numbers, 0).at(Stage::Descriptors)?;
+    // Their numbers are taken or close by themselves: nothing may drop them.
+    std::mem::forget((null, pids));
+    descriptors::cloexec_from(FIRST_OF_ITS_OWN).at(Stage::Descriptors)?;
+    worker::limit_resources()?;
+    worker::lower(Resource::RLIMIT_FSIZE, start.bind.file_bytes)?;
+    worker::reset_signals()?;
+    umask(Mode::from_bits_truncate(0o022));
+    nix::unistd::chdir(start.bind.cwd.as_str()).at(Stage::WorkingDirectory)?;
+    keep_what_setns_asks_for()?;
+    prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
+    // A kernel or a filter could pretend: believe only what is read back.
+    if !prctl::get_no_new_privs().at(Stage::NoNewPrivileges)? {
+        return Err(StageError {
+            stage: Stage::NoNewPrivileges,
+            errno: libc::EPERM,
+        });
+    }
+    seccomp::attach(start.filter).at(Stage::Filter)
+}
+
+fn hide_proc() -> Result<(), StageError> {
+    let (from, to) = (Path::new(procfs::EMPTY), Path::new("/proc"));
+    mount(Some(from), to, None::<&str>, MsFlags::MS_BIND, None::<&str>).at(Stage::Procfs)
+}
+
+fn keep_what_setns_asks_for() -> Result<(), StageError> {
+    let kept = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT;
+    for bit in 0..64 {
+        let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if kept.contains(capability) {
+            continue;
+        }
+        match rustix::thread::remove_capability_from_bounding_set(capability) {
+            // The first number that this kernel does not know.
+            Err(rustix::io::Errno::INVAL) => break,
+            other => other.at(Stage::Capabilities)?,
+        }
+    }
+    // Raised while that is allowed still; it takes a set that may be inherited.
+    let raised = CapabilitySets {
+        effective: kept | CapabilitySet::SETPCAP,
+        permitted: kept | CapabilitySet::SETPCAP,
+        inheritable: kept,
+    };
+    rustix::thread::set_capabilities(None, raised).at(Stage::Capabilities)?;
+    for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
+        rustix::thread::configure_capability_in_ambient_set(capability, true).at(Stage::Capabilities)?;
+    }
+    let locked = CapabilitiesSecureBits::NO_ROOT
+        | CapabilitiesSecureBits::NO_ROOT_LOCKED
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP
+        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
+        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
+        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
+    rustix::thread::set_capabilities_secure_bits(locked).at(Stage::Capabilities)?;
+    let last = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: kept,
+    };
+    rustix::thread::set_capabilities(None, last).at(Stage::Capabilities)
+}
