@@ -21,7 +21,7 @@ mod typed;
 pub use keys::{Bounds, KEYS, Key, Kind};
 pub use reference::reference;
 pub use resolve::ResolveError;
-pub use settings::{BuildMode, Keep, RootfsMode, Runtime, Scale, Settings, Stdio, UnknownWord};
+pub use settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Scale, Settings, Stdio, UnknownWord};
 pub use typed::{Manifest, ManifestError, ScaleTyped, StdioTyped, UnknownKey};
 
 /// The name of the file in a bundle that holds its manifest.

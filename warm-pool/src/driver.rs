@@ -80,7 +80,15 @@ impl Driver {
         driver
             .runtime
             .spawn(async move { stop.run_until_cancelled(timer.run()).await });
-        Arc::new(driver)
+        let driver = Arc::new(driver);
+        let told = Arc::downgrade(&driver);
+        driver.launcher.announce_to(Box::new(move |name| {
+            let fleet = told.upgrade().and_then(|driver| driver.find(name));
+            if let Some(fleet) = fleet {
+                fleet.prepared();
+            }
+        }));
+        driver
     }
 
     /// The fleet of a function, if it has one.

@@ -14,7 +14,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
-use functions::{Keep, Revision, RevisionNumber};
+use functions::{Ahead, Keep, Revision, RevisionNumber};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
@@ -26,7 +26,7 @@ use crate::lane::Lane;
 use crate::lease::{Lease, Phases};
 use crate::metrics::Record;
 use crate::policy::Scale;
-use crate::shelf::{Acquired, Grant, GrantKind, InstanceId, Refusal, Shelf, WaiterId};
+use crate::shelf::{Acquired, Advice, Grant, GrantKind, InstanceId, Refusal, Shelf, WaiterId};
 use crate::start::{EvictScope, Poison, Start};
 
 type Outcome = Result<Lease, AcquireError>;
@@ -80,12 +80,14 @@ pub(crate) struct Dropped;
 /// What the settings of a revision say about its instances.
 pub(crate) fn scale_of(revision: &Revision) -> Scale {
     let settings = &revision.settings;
+    let (min, ahead) = match settings.scale.keep {
+        Keep::Nothing => (0, Ahead::Exactly(0)),
+        Keep::Auto => (settings.scale.min, settings.scale.ahead),
+    };
     Scale {
-        min: if settings.scale.keep == Keep::Nothing {
-            0
-        } else {
-            settings.scale.min
-        },
+        min,
+        ahead,
+        reuse: settings.reuse,
         max: settings.scale.max.max(1),
         concurrency: settings.concurrency.max(1),
         idle: settings.idle.duration(),
@@ -95,7 +97,7 @@ pub(crate) fn scale_of(revision: &Revision) -> Scale {
 
 impl Fleet {
     pub(crate) fn new(driver: &Arc<Driver>, record: Arc<Record>) -> Arc<Fleet> {
-        let past = *record.past.lock().expect("nothing panics under the lock");
+        let past = record.past.lock().expect("nothing panics under the lock").clone();
         Arc::new_cyclic(|me| Fleet {
             me: me.clone(),
             driver: Arc::downgrade(driver),
@@ -159,6 +161,7 @@ impl Fleet {
                 state.waiting.insert(waiter, Waiting { caller, since: now });
                 state.remember(revision);
                 self.act_on(state, commands);
+                self.advise(revision);
                 Ok(Ok(wait::Wait::new(self.clone(), waiter, outcome)))
             }
         }
@@ -177,6 +180,7 @@ impl Fleet {
     /// An instance is ready. `false` when it is not wanted any more.
     pub(crate) fn started(&self, instance: Arc<Instance>, lanes: Vec<Lane>) -> bool {
         let (id, reason, startup) = (instance.id, instance.reason, instance.startup);
+        let revision = instance.revision.clone();
         let mut state = self.lock();
         let Some(member) = state.members.get_mut(&id) else {
             return false;
@@ -190,6 +194,7 @@ impl Fleet {
         self.act_on(state, commands);
         if let Some(driver) = self.driver.upgrade().filter(|_| accepted) {
             driver.metrics.started(&self.record, reason, &startup);
+            self.advise(&revision);
         }
         accepted
     }
@@ -227,6 +232,28 @@ impl Fleet {
         state.shelf.gone(Instant::now(), id, fate.reason(), &mut commands);
         self.act_on(state, commands);
         drop(member);
+    }
+
+    /// Tells the shelf what the launcher can do for a revision at this moment.
+    pub(crate) fn advise(&self, revision: &Revision) {
+        let Some(driver) = self.driver.upgrade() else { return };
+        let advice = Advice {
+            forks: driver.launcher.forks(revision),
+        };
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        state
+            .shelf
+            .advise(Instant::now(), revision.number, advice, &mut commands);
+        self.act_on(state, commands);
+    }
+
+    /// Something was prepared for the function, or lost.
+    pub(crate) fn prepared(&self) {
+        let revisions = self.lock().revisions.clone();
+        for revision in revisions {
+            self.advise(&revision);
+        }
     }
 
     /// A lease ended with its lane clean.
@@ -278,6 +305,7 @@ impl Fleet {
             .shelf
             .provision(Instant::now(), revision.number, scale_of(revision), &mut commands);
         self.act_on(state, commands);
+        self.advise(revision);
         Ok(())
     }
 
@@ -328,6 +356,7 @@ impl Fleet {
 
     /// Time passed.
     pub(crate) fn tick(&self) {
+        self.prepared();
         let mut state = self.lock();
         state.alarm = None;
         let mut commands = Vec::new();

@@ -140,6 +140,10 @@ impl Drop for Lease {
         if lane.is_clean() {
             self.fleet
                 .give_back(self.instance.id, self.lane_number, lane, self.since.elapsed());
+            if self.start.is_cold() {
+                // It may be over when something that was prepared for the function meanwhile is ready.
+                self.fleet.advise(&self.instance.revision);
+            }
         } else {
             self.fleet
                 .poison(self.instance.id, self.lane_number, Poison::Unfinished);

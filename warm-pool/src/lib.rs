@@ -51,5 +51,5 @@ pub use lease::{Lease, Phases};
 pub use log_tap::{LogRecord, LogSink};
 pub use pool::{Pool, PoolConfig};
 pub use shelf::{Condition, Counts, InstanceId};
-pub use start::{ColdReason, EvictScope, Poison, Start};
+pub use start::{ColdReason, EvictScope, Poison, Purpose, Start};
 pub use view::{FunctionPoolView, InstanceView};

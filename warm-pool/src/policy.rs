@@ -1,24 +1,29 @@
 //! Decides how many instances a revision should have, when a start is worth it and when an instance may go.
 //!
-//! Everything here is a pure function of numbers: no clock is read, nothing is kept.
+//! Everything here is a pure function of numbers: no clock is read, and what is kept are estimates that the caller holds.
 //!
-//! Scaling up is the ski-rental problem. While nothing lives, each waiting call is a reason to start. Once instances live, a
-//! waiting call is served by the next lane that comes home, and a start takes many times what a short call takes; so another
-//! instance is started only when waiting would take longer than starting, judged by the means of this revision, or when a call has in
-//! fact waited as long as a start takes. In the worst case a call waits twice the time of a start.
+//! | file | answers |
+//! |---|---|
+//! | `scaling` | how many instances are started for calls that wait, and when |
+//! | `ahead` | how many instances wait that never ran a call |
+//! | `arrivals` | what is known of the calls of a function |
+//! | `poisson` | how many of something are enough |
+//! | `slots` | how many slots stand that are nobody's |
+
+mod ahead;
+mod arrivals;
+mod poisson;
+mod scaling;
+mod slots;
 
 use std::time::Duration;
 
-/// Consecutive failed starts that are retried without a pause.
-pub(crate) const CRASH_BUDGET: u32 = 5;
-/// The first pause after the budget is spent.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
-/// The longest pause between two starts.
-const BACKOFF_LONGEST: Duration = Duration::from_secs(5);
-/// How long failed starts of a revision are remembered when nobody calls it.
-pub(crate) const FAILURE_MEMORY: Duration = Duration::from_secs(60);
-/// A start that takes longer than this mostly waits instead of computing, so it stops counting against the ramp.
-pub(crate) const RAMP_WINDOW: Duration = Duration::from_millis(250);
+use functions::{Ahead, Reuse};
+
+pub(crate) use self::ahead::{Outlook, SETTLE, WINDOW, ahead, missing};
+pub(crate) use self::arrivals::Arrivals;
+pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
+pub(crate) use self::slots::{ARRIVALS_SEEN_FOR, slots_ahead};
 
 /// What a revision's settings say about its instances.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,32 @@ pub(crate) struct Scale {
     pub(crate) idle: Duration,
     /// Calls that may wait once no instance can be added.
     pub(crate) queue: u32,
+    /// Instances that wait for their first call. None when the function keeps nothing.
+    pub(crate) ahead: Ahead,
+    /// What an instance does after a call.
+    pub(crate) reuse: Reuse,
+}
+
+impl Scale {
+    /// Whether instances are kept although nobody calls.
+    pub(crate) fn keeps_some(&self) -> bool {
+        self.min > 0 || matches!(self.ahead, Ahead::Exactly(1..))
+    }
+}
+
+#[cfg(test)]
+impl Default for Scale {
+    fn default() -> Scale {
+        Scale {
+            min: 0,
+            max: 16,
+            concurrency: 1,
+            idle: Duration::from_secs(60),
+            queue: 100,
+            ahead: Ahead::Auto,
+            reuse: Reuse::Instance,
+        }
+    }
 }
 
 /// A running mean that forgets: each sample counts an eighth.
@@ -51,348 +82,5 @@ impl Mean {
     /// The mean, or `None` before the first sample.
     pub(crate) fn get(self) -> Option<Duration> {
         self.0
-    }
-}
-
-/// The instances of one revision, counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    /// Being prepared.
-    pub(crate) starting: u32,
-    /// Being prepared for less than [`RAMP_WINDOW`].
-    pub(crate) fresh: u32,
-    /// How long until the oldest of the fresh ones is fresh no longer.
-    pub(crate) fresh_for: Option<Duration>,
-    /// Serving calls or waiting for them.
-    pub(crate) usable: u32,
-    /// Finishing their calls, taking no more.
-    pub(crate) draining: u32,
-    /// Being torn down.
-    pub(crate) dying: u32,
-}
-
-impl Tally {
-    /// How many instances may be added.
-    pub(crate) fn room(&self, scale: &Scale) -> u32 {
-        scale
-            .max
-            .saturating_sub(self.starting + self.usable + self.draining + self.dying)
-    }
-}
-
-/// What [`starts`] looks at.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Need {
-    /// Calls in the queue.
-    pub(crate) waiting: usize,
-    /// How long the first call has waited that no instance under preparation will serve.
-    pub(crate) uncovered_for: Duration,
-    /// Whether the revision keeps its minimum, that is: it is live and was provisioned.
-    pub(crate) keeps_min: bool,
-    /// The pause after failed starts that is left.
-    pub(crate) pause: Option<Duration>,
-    /// How long a start takes.
-    pub(crate) start: Mean,
-    /// How long a call takes.
-    pub(crate) service: Mean,
-    /// Starts of one revision that may compute at the same time.
-    pub(crate) ramp: u32,
-}
-
-/// How many instances to start now, and when to ask again although nothing happened.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Starts {
-    /// Instances to start.
-    pub(crate) now: u32,
-    /// Time until the answer may change by itself.
-    pub(crate) ask_again: Option<Duration>,
-}
-
-/// Decides how many instances to start.
-///
-/// Capacity that is being prepared counts as capacity, so a burst never means one start per call without bound.
-pub(crate) fn starts(scale: &Scale, tally: &Tally, need: &Need) -> Starts {
-    let room = tally.room(scale);
-    let floor = if need.keeps_min {
-        scale.min.saturating_sub(tally.starting + tally.usable)
-    } else {
-        0
-    };
-    let lanes = usize::from(scale.concurrency);
-    let uncovered = need.waiting.saturating_sub(tally.starting as usize * lanes);
-    let mut wanted = u32::try_from(uncovered.div_ceil(lanes)).unwrap_or(u32::MAX).min(room);
-    let mut ask_again = None;
-
-    if wanted == 0 && floor == 0 {
-        return Starts::default();
-    }
-    if let Some(pause) = need.pause {
-        return Starts {
-            now: 0,
-            ask_again: Some(pause),
-        };
-    }
-    if wanted > 0
-        && tally.usable > 0
-        && let Some(patience) = patience(scale, tally, need)
-    {
-        wanted = 0;
-        ask_again = Some(patience);
-    }
-    let on_ramp = need.ramp.saturating_sub(tally.fresh);
-    if wanted > on_ramp {
-        wanted = on_ramp;
-        ask_again = tally.fresh_for.or(Some(RAMP_WINDOW));
-    }
-    Starts {
-        now: wanted.max(floor).min(room),
-        ask_again,
-    }
-}
-
-/// How much longer a call should wait for a lane before an instance is started for it, or `None` when starting wins already.
-fn patience(scale: &Scale, tally: &Tally, need: &Need) -> Option<Duration> {
-    let start = need.start.get()?;
-    let service = need.service.get()?;
-    let lanes = (tally.usable as usize * usize::from(scale.concurrency)).max(1);
-    let rounds = u32::try_from(need.waiting.div_ceil(lanes)).unwrap_or(u32::MAX);
-    let turn = service.checked_mul(rounds)?;
-    if turn >= start {
-        return None;
-    }
-    let left = start.saturating_sub(need.uncovered_for);
-    (!left.is_zero()).then_some(left)
-}
-
-/// How many calls may wait: the configured queue, and one for each lane that could still be added. While no instance
-/// serves yet, the queue is twice as long: a burst that meets a cold function waits for a start, not for work to be done.
-///
-/// Without the lanes a function with `queue = 0` could never be started.
-pub(crate) fn queue_bound(scale: &Scale, tally: &Tally) -> usize {
-    let addable = (tally.room(scale) + tally.starting) as usize * usize::from(scale.concurrency);
-    let queue = scale.queue as usize;
-    addable + if tally.usable == 0 { 2 * queue } else { queue }
-}
-
-/// How far back slots that were wanted tell how many will be.
-pub(crate) const ARRIVALS_SEEN_FOR: Duration = Duration::from_secs(10);
-/// Slots that stand although none was wanted lately.
-const FEWEST_SLOTS: usize = 4;
-/// Slots that stand at most: each holds about half a megabyte of the kernel's memory.
-const MOST_SLOTS: usize = 32;
-/// How seldom a start may find no slot while the rate stays what it was.
-const MISSES: f64 = 0.001;
-
-/// How many slots are to stand: enough that while one is built, which takes `build_time`, more are wanted in one case of a
-/// thousand only, if they are wanted at the rate of the `wanted` of the last [`ARRIVALS_SEEN_FOR`].
-pub(crate) fn slots_ahead(wanted: usize, build_time: Duration) -> usize {
-    let expected = wanted as f64 / ARRIVALS_SEEN_FOR.as_secs_f64() * build_time.as_secs_f64();
-    let mut slots = 0;
-    let mut chance = (-expected).exp();
-    let mut covered = chance;
-    while covered < 1.0 - MISSES && slots < MOST_SLOTS {
-        slots += 1;
-        chance *= expected / slots as f64;
-        covered += chance;
-    }
-    (slots + FEWEST_SLOTS).min(MOST_SLOTS)
-}
-
-/// The pause before the next start after `failures` failed starts in a row; `None` while the budget lasts.
-pub(crate) fn backoff(failures: u32) -> Option<Duration> {
-    let over = failures.checked_sub(CRASH_BUDGET)?;
-    Some(BACKOFF_FIRST.saturating_mul(1 << over.min(16)).min(BACKOFF_LONGEST))
-}
-
-/// How many of the usable instances may be reaped for being idle.
-pub(crate) fn surplus(scale: &Scale, tally: &Tally, keeps_min: bool) -> u32 {
-    if keeps_min {
-        tally.usable.saturating_sub(scale.min)
-    } else {
-        tally.usable
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MS: Duration = Duration::from_millis(1);
-
-    fn scale() -> Scale {
-        Scale {
-            min: 0,
-            max: 16,
-            concurrency: 1,
-            idle: MS * 60_000,
-            queue: 100,
-        }
-    }
-
-    fn need(waiting: usize) -> Need {
-        Need {
-            waiting,
-            uncovered_for: Duration::ZERO,
-            keeps_min: false,
-            pause: None,
-            start: Mean::default(),
-            service: Mean::default(),
-            ramp: 4,
-        }
-    }
-
-    fn mean(of: Duration) -> Mean {
-        Mean(Some(of))
-    }
-
-    #[test]
-    fn a_cold_burst_climbs_the_ramp() {
-        let none = Tally::default();
-        assert_eq!(starts(&scale(), &none, &need(1)).now, 1);
-        assert_eq!(
-            starts(&scale(), &none, &need(200)),
-            Starts {
-                now: 4,
-                ask_again: Some(RAMP_WINDOW)
-            }
-        );
-        let climbing = Tally {
-            starting: 4,
-            fresh: 4,
-            fresh_for: Some(MS * 200),
-            ..none
-        };
-        assert_eq!(
-            starts(&scale(), &climbing, &need(200)),
-            Starts {
-                now: 0,
-                ask_again: Some(MS * 200)
-            }
-        );
-        let slow = Tally { starting: 4, ..none };
-        assert_eq!(starts(&scale(), &slow, &need(200)).now, 4);
-    }
-
-    #[test]
-    fn capacity_under_preparation_counts() {
-        let one = Tally {
-            starting: 1,
-            fresh: 1,
-            fresh_for: Some(MS),
-            ..Tally::default()
-        };
-        assert_eq!(starts(&scale(), &one, &need(1)), Starts::default());
-        assert_eq!(starts(&scale(), &one, &need(2)).now, 1);
-        let wide = Scale {
-            concurrency: 8,
-            ..scale()
-        };
-        assert_eq!(starts(&wide, &one, &need(8)), Starts::default());
-        assert_eq!(starts(&wide, &one, &need(9)).now, 1);
-    }
-
-    #[test]
-    fn a_short_queue_waits_for_a_lane_and_a_long_one_starts() {
-        let busy = Tally {
-            usable: 2,
-            ..Tally::default()
-        };
-        let quick = Need {
-            start: mean(MS * 20),
-            service: mean(MS),
-            ..need(4)
-        };
-        assert_eq!(
-            starts(&scale(), &busy, &quick),
-            Starts {
-                now: 0,
-                ask_again: Some(MS * 20)
-            }
-        );
-        let waited = Need {
-            uncovered_for: MS * 20,
-            ..quick
-        };
-        assert_eq!(starts(&scale(), &busy, &waited).now, 4);
-        let slow = Need {
-            service: mean(MS * 11),
-            ..quick
-        };
-        assert_eq!(starts(&scale(), &busy, &slow).now, 4);
-        assert_eq!(
-            starts(&scale(), &busy, &need(1)).now,
-            1,
-            "unknown means are no reason to wait"
-        );
-    }
-
-    #[test]
-    fn the_maximum_counts_the_dying() {
-        let full = Tally {
-            usable: 10,
-            dying: 6,
-            ..Tally::default()
-        };
-        assert_eq!(starts(&scale(), &full, &need(50)).now, 0);
-        assert_eq!(queue_bound(&scale(), &full), 100);
-        assert_eq!(queue_bound(&scale(), &Tally::default()), 216);
-    }
-
-    #[test]
-    fn slots_follow_the_rate_at_which_they_are_wanted() {
-        let ms = Duration::from_millis;
-        assert_eq!(slots_ahead(0, ms(5)), FEWEST_SLOTS);
-        // 10 a second, 5 ms each: one in the making now and then.
-        assert_eq!(slots_ahead(100, ms(5)), FEWEST_SLOTS + 2);
-        assert_eq!(slots_ahead(100_000, ms(50)), MOST_SLOTS);
-        let mut last = 0;
-        for wanted in (0..5000).step_by(50) {
-            let now = slots_ahead(wanted, ms(5));
-            assert!(now >= last && (FEWEST_SLOTS..=MOST_SLOTS).contains(&now));
-            last = now;
-        }
-    }
-
-    #[test]
-    fn the_minimum_is_kept_only_when_provisioned() {
-        let kept = Scale { min: 3, ..scale() };
-        assert_eq!(starts(&kept, &Tally::default(), &need(0)).now, 0);
-        assert_eq!(
-            starts(
-                &kept,
-                &Tally::default(),
-                &Need {
-                    keeps_min: true,
-                    ..need(0)
-                }
-            )
-            .now,
-            3
-        );
-        let two = Tally {
-            usable: 2,
-            ..Tally::default()
-        };
-        assert_eq!(surplus(&kept, &two, true), 0);
-        assert_eq!(surplus(&kept, &two, false), 2);
-    }
-
-    #[test]
-    fn pauses_grow_to_their_limit() {
-        assert_eq!(backoff(4), None);
-        assert_eq!(backoff(5), Some(MS * 100));
-        assert_eq!(backoff(6), Some(MS * 200));
-        assert_eq!(backoff(60), Some(MS * 5000));
-        let paused = Need {
-            pause: Some(MS * 7),
-            ..need(3)
-        };
-        assert_eq!(
-            starts(&scale(), &Tally::default(), &paused),
-            Starts {
-                now: 0,
-                ask_again: Some(MS * 7)
-            }
-        );
     }
 }

@@ -69,9 +69,10 @@ impl Pool {
     }
 
     /// Says that `revision` is the live one: older revisions drain, and its minimum of instances is started and kept. To be called
-    /// after each deploy, and for every live revision when the server starts. For a revision that keeps no minimum it costs nothing.
+    /// after each deploy, and for every live revision when the server starts. For a revision that keeps none without calls it costs
+    /// nothing.
     pub fn provision(&self, revision: &Arc<Revision>) {
-        let keeps = crate::fleet::scale_of(revision).min > 0;
+        let keeps = crate::fleet::scale_of(revision).keeps_some();
         loop {
             let fleet = match self.driver.find(&revision.name) {
                 Some(fleet) => Some(fleet),
@@ -108,6 +109,9 @@ impl Pool {
     ///
     /// Dropping the future stops the waiting; the instances are killed all the same.
     pub async fn evict(&self, name: &FunctionName, scope: EvictScope) -> usize {
+        if scope == EvictScope::All {
+            self.driver.launcher.forget_prepared(name);
+        }
         let gone: Vec<_> = self
             .driver
             .find_all(name)

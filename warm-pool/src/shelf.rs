@@ -27,9 +27,11 @@
 mod census;
 mod command;
 mod edition;
+mod reap;
 #[cfg(test)]
 mod simulation;
 mod slot;
+mod supply;
 #[cfg(test)]
 mod tests;
 
@@ -43,8 +45,15 @@ pub use self::command::{Counts, InstanceId};
 use self::edition::Edition;
 pub use self::slot::Condition;
 use self::slot::{Slot, Stage};
-use crate::policy::{self, Scale};
+use crate::policy::{self, Arrivals, Scale};
 use crate::start::{ColdReason, EvictScope, Poison};
+
+/// What is asked for and what is known outside of a shelf about one revision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Advice {
+    /// Whether instances are forked from a template that is ready.
+    pub(crate) forks: bool,
+}
 
 /// The state of one function. See the module's head.
 #[derive(Debug)]
@@ -53,6 +62,8 @@ pub(crate) struct Shelf {
     /// One for each revision that has an instance, a waiter, a minimum or a failure to remember. Mostly one.
     editions: Vec<Edition>,
     past: Past,
+    /// The revision that was provisioned last.
+    live: Option<RevisionNumber>,
     next_waiter: u64,
     leased: u32,
     ramp: u32,
@@ -68,6 +79,7 @@ impl Shelf {
             slots: HashMap::new(),
             editions: Vec::new(),
             past,
+            live: None,
             next_waiter: 0,
             leased: 0,
             ramp: ramp.max(1),
@@ -96,9 +108,18 @@ impl Shelf {
             return Acquired::Refused(Refusal::Deadline);
         }
         let at = self.edition_at(revision, scale);
+        if !self.called_lately(now) {
+            // Nothing waits ahead, or not for long. What is to be started for that is looked at when this call is answered.
+            self.editions[at].hold(now);
+        }
+        self.past.arrivals.called(now);
         if let Some(grant) = self.lease_free_lane(at) {
+            if grant.kind == GrantKind::Ahead {
+                self.took_a_new_one(now, at);
+            }
             return Acquired::Lane(grant);
         }
+        self.past.arrivals.found_none(now);
         let tally = self.tally(now, revision);
         let edition = &mut self.editions[at];
         if tally.usable + tally.starting == 0 && edition.paused(now).is_some() {
@@ -139,7 +160,8 @@ impl Shelf {
             .insert(id, Slot::ready(revision, edition.scale.concurrency, now));
         edition.start.add(now.saturating_duration_since(since));
         edition.forgive();
-        edition.free.push(id);
+        // Instances that ran a call are taken first: what they have loaded is worth keeping, and who never ran one keeps its worth.
+        edition.free.insert(0, id);
         self.serve(now, at, out);
         self.settle(now, at, out);
         true
@@ -184,11 +206,15 @@ impl Shelf {
         let at = self.edition_of(revision);
         let edition = &mut self.editions[at];
         edition.service.add(held);
+        let held_back = edition.release();
         if draining.is_none() {
             if !edition.free.contains(&id) {
                 edition.free.push(id);
             }
             self.serve(now, at, out);
+        }
+        if held_back {
+            self.start_what_is_needed(now, at, out);
         }
         let slot = &self.slots[&id];
         if slot.is_unused() {
@@ -219,6 +245,7 @@ impl Shelf {
             slot.drain(cause);
         }
         let at = self.edition_of(revision);
+        self.editions[at].release();
         if spared {
             self.editions[at].free.retain(|free| *free != id);
         } else {
@@ -247,7 +274,8 @@ impl Shelf {
             return;
         }
         let at = self.edition_at(revision, scale);
-        self.editions[at].keeps_min = scale.min > 0;
+        self.live = Some(revision);
+        self.editions[at].provisioned = scale.keeps_some();
         self.editions[at].retired = false;
         self.settle(now, at, out);
         self.forget(now);
@@ -266,25 +294,28 @@ impl Shelf {
                     .chain(self.past.revision)
                     .max();
                 self.removed_through = self.removed_through.max(last);
+                self.live = None;
                 self.past.revision = None;
                 self.past.ended = None;
+                self.past.arrivals = Arrivals::default();
             }
         }
         for at in 0..self.editions.len() {
             let edition = &mut self.editions[at];
             edition.retired = Some(edition.number) != keep;
             if edition.retired {
-                edition.keeps_min = false;
+                edition.provisioned = false;
                 self.settle(now, at, out);
             }
         }
         self.forget(now);
     }
 
-    /// Kills instances now, busy ones too, and returns them. Waiters stay and get new ones.
+    /// Kills instances now, busy ones too, and returns them. Waiters stay and get new ones. With [`EvictScope::All`] the function
+    /// starts over: nothing waits ahead until it is called again, unless that was asked for by number.
     pub(crate) fn evict(&mut self, now: Instant, scope: EvictScope, out: &mut Vec<Command>) -> Vec<InstanceId> {
         let chosen = |slot: &Slot| match slot.stage {
-            Stage::Live(_) => true,
+            Stage::Live(_) => scope == EvictScope::All || slot.ran(),
             Stage::Starting { .. } => scope == EvictScope::All,
             Stage::Dying(_) => false,
         };
@@ -295,6 +326,12 @@ impl Shelf {
             .map(|(id, _)| *id)
             .collect();
         ids.sort_unstable();
+        if scope == EvictScope::All {
+            self.past.arrivals = Arrivals::default();
+            for edition in &mut self.editions {
+                edition.advice = Advice::default();
+            }
+        }
         for id in &ids {
             self.kill(*id, KillCause::Evicted, out);
         }
@@ -308,7 +345,7 @@ impl Shelf {
     pub(crate) fn close(&mut self) {
         self.closing = true;
         for edition in &mut self.editions {
-            edition.keeps_min = false;
+            edition.provisioned = false;
         }
     }
 
@@ -361,7 +398,7 @@ impl Shelf {
 
     /// What a later shelf of the same function has to know.
     pub(crate) fn past(&self) -> Past {
-        self.past
+        self.past.clone()
     }
 
     /// Whether the shelf still knows `revision`.
@@ -423,6 +460,7 @@ impl Shelf {
             let mut grant = self.lease_free_lane(at).expect("the free list is not empty");
             if grant.kind == GrantKind::Ahead {
                 grant.kind = GrantKind::Cold;
+                self.editions[at].hold(now);
             }
             out.push(Command::Grant {
                 waiter: waiter.id,
@@ -436,7 +474,7 @@ impl Shelf {
         self.start_what_is_needed(now, at, out);
         let edition = &self.editions[at];
         if !edition.retired || !edition.queue.is_empty() {
-            if let Some(idle) = self.first_idle_deadline(at) {
+            if let Some(idle) = self.first_idle_deadline(now, at) {
                 self.wake(idle.max(now));
             }
             return;
@@ -451,42 +489,6 @@ impl Shelf {
             .collect();
         for id in ids {
             self.kill(id, KillCause::Retired, out);
-        }
-    }
-
-    fn start_what_is_needed(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
-        let edition = &self.editions[at];
-        if edition.queue.is_empty() && !edition.keeps_min {
-            return;
-        }
-        let (revision, scale) = (edition.number, edition.scale);
-        let tally = self.tally(now, revision);
-        let starts = policy::starts(&scale, &tally, &edition.need(now, &tally, self.ramp));
-        if let Some(pause) = starts.ask_again {
-            self.wake(now + pause);
-        }
-        for _ in 0..starts.now {
-            let reason = self.reason_to_start(revision);
-            let instance = InstanceId(self.past.next_instance);
-            self.past.next_instance += 1;
-            self.slots.insert(instance, Slot::starting(revision, now));
-            out.push(Command::Start {
-                instance,
-                revision,
-                reason,
-            });
-        }
-    }
-
-    fn reason_to_start(&self, revision: RevisionNumber) -> ColdReason {
-        let alive = |slot: &Slot| slot.revision == revision && !matches!(slot.stage, Stage::Dying(_));
-        if self.slots.values().any(alive) {
-            return ColdReason::ScaleUp;
-        }
-        match self.past.revision {
-            None => ColdReason::First,
-            Some(last) if last != revision => ColdReason::NewRevision,
-            Some(_) => self.past.ended.unwrap_or(ColdReason::Crashed),
         }
     }
 
@@ -513,55 +515,12 @@ impl Shelf {
         }));
     }
 
-    /// Reaps those that have been idle for too long, the longest first.
-    fn reap_idle(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
-        let (revision, scale) = (self.editions[at].number, self.editions[at].scale);
-        let mut spare = policy::surplus(&scale, &self.tally(now, revision), self.editions[at].keeps_min);
-        let mut idle: Vec<_> = self
-            .slots
-            .iter()
-            .filter(|(_, slot)| slot.revision == revision && slot.condition() == Condition::Idle)
-            .filter_map(|(id, slot)| Some((slot.idle_since()? + scale.idle, *id)))
-            .collect();
-        idle.sort_unstable();
-        for (due, id) in idle {
-            if spare == 0 {
-                return;
-            }
-            if due > now {
-                self.wake(due);
-                return;
-            }
-            self.kill(id, KillCause::Idle, out);
-            spare -= 1;
-        }
-    }
-
-    /// The time at which the instance that has been idle longest may go, unless the minimum needs it.
-    fn first_idle_deadline(&self, at: usize) -> Option<Instant> {
-        let edition = &self.editions[at];
-        let own = || self.slots.values().filter(|slot| slot.revision == edition.number);
-        let usable = own()
-            .filter(|slot| matches!(slot.condition(), Condition::Idle | Condition::Busy))
-            .count();
-        let kept = if edition.keeps_min {
-            edition.scale.min as usize
-        } else {
-            0
-        };
-        if usable <= kept {
-            return None;
-        }
-        let idle = own().filter(|slot| slot.condition() == Condition::Idle);
-        Some(idle.filter_map(Slot::idle_since).min()? + edition.scale.idle)
-    }
-
     /// Drops editions that hold nothing.
     fn forget(&mut self, now: Instant) {
         let mut wake_by = self.wake_by;
         let slots = &self.slots;
         self.editions.retain(|edition| {
-            let in_use = edition.keeps_min
+            let in_use = edition.provisioned
                 || !edition.queue.is_empty()
                 || slots.values().any(|slot| slot.revision == edition.number);
             let remembered = edition.remembers_until().filter(|until| *until > now);

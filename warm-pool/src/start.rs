@@ -77,13 +77,15 @@ pub enum ColdReason {
     Crashed,
     /// The last instance was killed at a limit: time or memory.
     Limit,
+    /// The instance waits for a call that has not come yet.
+    Ahead,
     /// The last instance was killed because its caller left in the middle of an exchange.
     Abandoned,
 }
 
 impl ColdReason {
     /// Every value.
-    pub const ALL: [ColdReason; 8] = [
+    pub const ALL: [ColdReason; 9] = [
         ColdReason::First,
         ColdReason::ScaledToZero,
         ColdReason::ScaleUp,
@@ -91,6 +93,7 @@ impl ColdReason {
         ColdReason::Evicted,
         ColdReason::Crashed,
         ColdReason::Limit,
+        ColdReason::Ahead,
         ColdReason::Abandoned,
     ];
 
@@ -104,6 +107,7 @@ impl ColdReason {
             ColdReason::Evicted => "evicted",
             ColdReason::Crashed => "crashed",
             ColdReason::Limit => "limit",
+            ColdReason::Ahead => "ahead",
             ColdReason::Abandoned => "abandoned",
         }
     }
@@ -113,6 +117,17 @@ impl std::fmt::Display for ColdReason {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// What a process is started for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// A call that waits for it.
+    Call,
+    /// A call that may come: nothing waits for this start, and it may do beforehand what the call would have to wait for.
+    Ahead,
+    /// A handler check or a build: it serves no call of the function, and nothing of it is kept.
+    Check,
 }
 
 /// Why a lease does not go back to its shelf; the instance is killed.
@@ -161,8 +176,9 @@ impl Poison {
 /// What [`evict`](crate::Pool::evict) takes away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvictScope {
-    /// Every instance whose handler is loaded, whether it runs an invocation or waits for one.
+    /// Every instance that ran an invocation, or runs one.
     Used,
-    /// Those, and whatever is being prepared for the function.
+    /// Those, and whatever was made or is being made for the function: instances that wait for their first invocation, those that
+    /// are not ready yet, and its template.
     All,
 }

@@ -1,6 +1,6 @@
 //! The one table of keys: name, type, default, bounds and what each is for.
 
-use super::settings::{BuildMode, Keep, RootfsMode, Runtime};
+use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime};
 
 /// One key of `fn.toml`.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub enum Kind {
     Decimal,
     /// One of these words.
     Word(&'static [&'static str]),
+    /// A whole number, or one of these words.
+    WholeOrWord(&'static [&'static str]),
     /// A list of texts.
     List,
     /// A table of texts.
@@ -139,6 +141,15 @@ pub const KEYS: &[Key] = &[
         doc: "Invocations that one instance runs at a time.",
     },
     Key {
+        name: "reuse",
+        kind: Kind::Word(Reuse::WORDS),
+        default: Some("instance"),
+        bounds: None,
+        doc: "What an instance does after an invocation. `instance`: it serves the next one. `request`: it is killed, \
+              so that every invocation has a process, a `/tmp` and memory that no other one touched; one instance \
+              more waits ahead in the minutes after a call. Needs `concurrency = 1`.",
+    },
+    Key {
         name: "queue",
         kind: Kind::Whole,
         default: Some("100"),
@@ -180,6 +191,16 @@ pub const KEYS: &[Key] = &[
         default: Some("16"),
         bounds: bounds("1", "1000", "One machine holds no more."),
         doc: "Most instances at a time.",
+    },
+    Key {
+        name: "scale.ahead",
+        kind: Kind::WholeOrWord(&[Ahead::WORD]),
+        default: Some("auto"),
+        bounds: bounds("0", "64", "Each one holds memory for a call that may not come."),
+        doc: "Instances that never ran an invocation and wait ready for one, beside those that did. `auto`: as many as \
+              arrive at a time, from 1 to 4, in the minutes after a call, where starting one is cheap, which is where \
+              the function has a template; else none. A number: so many, always. Never more than `scale.max` in all, and \
+              none with `scale.keep = \"nothing\"`.",
     },
     Key {
         name: "scale.keep",

@@ -43,6 +43,12 @@ fn kind(kind: Kind) -> String {
             .map(|word| format!("`{word}`"))
             .collect::<Vec<_>>()
             .join(" or "),
+        Kind::WholeOrWord(words) => words
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .chain(["whole number".to_owned()])
+            .collect::<Vec<_>>()
+            .join(" or "),
         Kind::List => "list of texts".to_owned(),
         Kind::Table => "table of texts".to_owned(),
     }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::keys::{KEYS, Key};
-use super::settings::{Runtime, Scale, Settings, Stdio};
+use super::settings::{Ahead, Reuse, Runtime, Scale, Settings, Stdio};
 use super::typed::Manifest;
 use crate::detect::Detected;
 use crate::{ByteSize, FunctionName};
@@ -66,6 +66,12 @@ pub enum ResolveError {
         min: u32,
         /// `scale.max`
         max: u32,
+    },
+    /// `reuse = "request"` with more than one invocation at a time.
+    #[error("reuse is \"request\", but concurrency is {concurrency}, so that invocations would share an instance")]
+    ReuseConcurrency {
+        /// `concurrency`
+        concurrency: u8,
     },
     /// `max_body` is more than a handler's event can hold.
     #[error("max_body is {given}, but an event of the {runtime} runtime holds at most {HANDLER_BODY}")]
@@ -151,6 +157,7 @@ impl ResolveError {
             ResolveError::OtherName { .. } => "Deploy it under the name in fn.toml, or take the name out of fn.toml.",
             ResolveError::OtherRuntime { .. } => "Set `handler` to what that runtime is to run, or correct `runtime`.",
             ResolveError::ScaleOrder { .. } => "Raise scale.max or lower scale.min.",
+            ResolveError::ReuseConcurrency { .. } => "Set concurrency to 1, or reuse to \"instance\".",
             ResolveError::HandlerBody { .. } => "Lower max_body, or use the stdio runtime, which streams its body.",
             ResolveError::HandlerForm { .. } => {
                 "Write for example `handler.handler`, or `src/app.main` for the function main in src/app."
@@ -216,6 +223,7 @@ impl Manifest {
             idle: bounded("idle", decided(self.idle, default.idle))?,
             concurrency: u8::try_from(bounded("concurrency", decided(self.concurrency, default.concurrency))?)
                 .expect("the most that KEYS allows is 64"),
+            reuse: decided(self.reuse, default.reuse),
             queue: bounded("queue", decided(self.queue, default.queue))?,
             max_body: bounded("max_body", decided(self.max_body, default.max_body))?,
             rootfs: decided(self.rootfs, default.rootfs),
@@ -224,6 +232,10 @@ impl Manifest {
                 min: bounded("scale.min", decided(self.scale.min, default.scale.min))?,
                 max: bounded("scale.max", decided(self.scale.max, default.scale.max))?,
                 keep: decided(self.scale.keep, default.scale.keep),
+                ahead: match decided(self.scale.ahead, default.scale.ahead) {
+                    Ahead::Auto => Ahead::Auto,
+                    Ahead::Exactly(count) => Ahead::Exactly(bounded("scale.ahead", count)?),
+                },
             },
             env: self.env.clone(),
             stdio: Stdio {
@@ -240,6 +252,11 @@ impl Manifest {
             return Err(ResolveError::ScaleOrder {
                 min: settings.scale.min,
                 max: settings.scale.max,
+            });
+        }
+        if settings.reuse == Reuse::Request && settings.concurrency > 1 {
+            return Err(ResolveError::ReuseConcurrency {
+                concurrency: settings.concurrency,
             });
         }
         check_env(&settings.env)?;

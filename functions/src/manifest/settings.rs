@@ -34,6 +34,9 @@ pub struct Settings {
     pub idle: Span,
     /// Invocations that one instance runs at a time.
     pub concurrency: u8,
+    /// What an instance does after an invocation.
+    #[serde(default)]
+    pub reuse: Reuse,
     /// Most invocations that wait for an instance.
     pub queue: u32,
     /// Largest request body.
@@ -59,6 +62,79 @@ pub struct Scale {
     pub max: u32,
     /// What is left when no call comes.
     pub keep: Keep,
+    /// Instances that wait for their first invocation.
+    #[serde(default)]
+    pub ahead: Ahead,
+}
+
+/// How many instances that never ran an invocation wait for one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ahead {
+    /// What the calls of the last minutes are worth.
+    #[default]
+    Auto,
+    /// So many.
+    Exactly(u32),
+}
+
+impl Ahead {
+    /// How [`Ahead::Auto`] is written.
+    pub const WORD: &'static str = "auto";
+}
+
+impl fmt::Display for Ahead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Ahead::Auto => f.pad(Ahead::WORD),
+            Ahead::Exactly(count) => count.fmt(f),
+        }
+    }
+}
+
+impl Serialize for Ahead {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Ahead::Auto => serializer.serialize_str(Ahead::WORD),
+            Ahead::Exactly(count) => serializer.serialize_u32(*count),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Ahead {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AheadVisitor)
+    }
+}
+
+struct AheadVisitor;
+
+impl serde::de::Visitor<'_> for AheadVisitor {
+    type Value = Ahead;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("\"auto\" or a whole number")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Ahead, E> {
+        // A number in quotes is what `--set` has.
+        match text.parse() {
+            _ if text == Ahead::WORD => Ok(Ahead::Auto),
+            Ok(count) => Ok(Ahead::Exactly(count)),
+            Err(_) => Err(E::invalid_value(serde::de::Unexpected::Str(text), &self)),
+        }
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, count: u64) -> Result<Ahead, E> {
+        u32::try_from(count)
+            .map(Ahead::Exactly)
+            .map_err(|_| E::invalid_value(serde::de::Unexpected::Unsigned(count), &self))
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, count: i64) -> Result<Ahead, E> {
+        u32::try_from(count)
+            .map(Ahead::Exactly)
+            .map_err(|_| E::invalid_value(serde::de::Unexpected::Signed(count), &self))
+    }
 }
 
 /// Settings of the `stdio` runtime.
@@ -178,6 +254,23 @@ words! {
     }
 }
 
+words! {
+    /// What an instance does after an invocation.
+    Reuse {
+        /// It waits for the next one.
+        Instance = "instance",
+        /// It is killed: each invocation has an instance that never ran one.
+        Request = "request",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the macro that makes the enum knows no default")]
+impl Default for Reuse {
+    fn default() -> Reuse {
+        Reuse::Instance
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -206,6 +299,9 @@ mod tests {
         }
         for word in Keep::WORDS {
             assert_eq!(word.parse::<Keep>().unwrap().as_str(), *word);
+        }
+        for word in Reuse::WORDS {
+            assert_eq!(word.parse::<Reuse>().unwrap().as_str(), *word);
         }
     }
 }

@@ -10,7 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind};
-use super::settings::{BuildMode, Keep, RootfsMode, Runtime};
+use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime};
 use super::suggest::{did_you_mean, nearest};
 use crate::{ByteSize, Cpu, FunctionName, Span};
 
@@ -49,6 +49,9 @@ pub struct Manifest {
     /// `concurrency`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub concurrency: Option<u32>,
+    /// `reuse`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reuse: Option<Reuse>,
     /// `queue`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<u32>,
@@ -84,6 +87,9 @@ pub struct ScaleTyped {
     /// `scale.keep`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep: Option<Keep>,
+    /// `scale.ahead`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Ahead>,
 }
 
 /// The section `[stdio]` as typed.
@@ -175,7 +181,7 @@ impl Manifest {
             reason,
         };
         match known.kind {
-            Kind::Text | Kind::Size | Kind::Span | Kind::Decimal | Kind::Word(_) => {
+            Kind::Text | Kind::Size | Kind::Span | Kind::Decimal | Kind::Word(_) | Kind::WholeOrWord(_) => {
                 let text: StrDeserializer<'_, ValueError> = StrDeserializer::new(value);
                 self.assign(known.name, text).map_err(|error| wrong(error.to_string()))
             }
@@ -210,12 +216,14 @@ impl Manifest {
             "timeout" => self.timeout = read(value)?,
             "idle" => self.idle = read(value)?,
             "concurrency" => self.concurrency = read(value)?,
+            "reuse" => self.reuse = read(value)?,
             "queue" => self.queue = read(value)?,
             "max_body" => self.max_body = read(value)?,
             "rootfs" => self.rootfs = read(value)?,
             "build" => self.build = read(value)?,
             "scale.min" => self.scale.min = read(value)?,
             "scale.max" => self.scale.max = read(value)?,
+            "scale.ahead" => self.scale.ahead = read(value)?,
             "scale.keep" => self.scale.keep = read(value)?,
             "env" => self.env = BTreeMap::deserialize(value)?,
             "stdio.args" => self.stdio.args = read(value)?,

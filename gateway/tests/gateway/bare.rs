@@ -12,8 +12,8 @@ use functions::{Revision, Runtime, Store};
 use tempfile::TempDir;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
-use warm_pool::StartFailure;
 use warm_pool::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Stages, Usage};
+use warm_pool::{Purpose, StartFailure};
 
 /// Starts them in the layers of a store.
 pub(crate) struct Bare {
@@ -69,7 +69,7 @@ impl Drop for Process {
 }
 
 impl Launcher for Bare {
-    fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>> {
+    fn launch<'a>(&'a self, revision: &'a Revision, _purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async {
             let launch = launch(revision, &self.runtimes).map_err(|error| StartFailure::Plan(Box::new(error)))?;
             let (host, instance) = UnixStream::pair().unwrap();

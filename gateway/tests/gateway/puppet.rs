@@ -14,8 +14,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
-use warm_pool::StartFailure;
 use warm_pool::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Stages, Usage};
+use warm_pool::{Purpose, StartFailure};
 
 /// Starts puppets, and counts them.
 #[derive(Default)]
@@ -77,7 +77,7 @@ impl Launcher for Puppets {
         !self.down.load(Ordering::SeqCst)
     }
 
-    fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>> {
+    fn launch<'a>(&'a self, revision: &'a Revision, _purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async {
             let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
             let (host, instance) = StdStream::pair().unwrap();

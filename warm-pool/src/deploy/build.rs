@@ -14,6 +14,7 @@ use crate::driver::bring_up::{Failed, bring_up};
 use crate::driver::launcher::Launcher;
 use crate::fate::StartFailure;
 use crate::lane::{Lane, LaneError};
+use crate::start::Purpose;
 
 /// A build that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -66,7 +67,7 @@ pub(crate) async fn build(
     into: &mut (impl AsyncWrite + Unpin),
 ) -> Result<(), BuildError> {
     let (output, kept) = Kept::output(revision);
-    let mut ready = match bring_up(launcher, revision, output, &CancellationToken::new()).await {
+    let mut ready = match bring_up(launcher, revision, Purpose::Check, output, &CancellationToken::new()).await {
         Ok(ready) => ready,
         Err(Failed { failure, body }) => {
             if let Some(body) = body {

@@ -11,6 +11,7 @@ use super::kept::Kept;
 use crate::driver::bring_up::{Failed, bring_up};
 use crate::driver::launcher::{Confined, Launcher};
 use crate::fate::StartFailure;
+use crate::start::Purpose;
 
 /// The handler could be loaded.
 #[derive(Clone, Debug, Serialize)]
@@ -51,7 +52,7 @@ impl CheckError {
 /// Dropping the future kills the process.
 pub(crate) async fn check(launcher: &dyn Launcher, revision: &Revision) -> Result<CheckReport, CheckError> {
     let (output, kept) = Kept::output(revision);
-    match bring_up(launcher, revision, output, &CancellationToken::new()).await {
+    match bring_up(launcher, revision, Purpose::Check, output, &CancellationToken::new()).await {
         Ok(ready) => {
             bury(ready.body.as_ref()).await;
             Ok(CheckReport {

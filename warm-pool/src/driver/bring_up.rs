@@ -13,6 +13,7 @@ use crate::fate::{Fate, StartFailure};
 use crate::instance::Startup;
 use crate::lane::{Lane, LaneError};
 use crate::log_tap::{LogSink, LogTap, Source};
+use crate::start::Purpose;
 
 /// A function may need longer for its imports than for a call, so this is the least it gets.
 const LEAST_INIT_TIME: Duration = Duration::from_secs(10);
@@ -51,12 +52,13 @@ pub(crate) fn init_time(revision: &Revision) -> Duration {
 pub(crate) async fn bring_up(
     launcher: &dyn Launcher,
     revision: &Revision,
+    purpose: Purpose,
     output: Output,
     cancel: &CancellationToken,
 ) -> Result<Ready, Failed> {
     let began = Instant::now();
     let launched = launcher
-        .launch(revision)
+        .launch(revision, purpose)
         .await
         .map_err(|failure| Failed { failure, body: None })?;
     let Launched {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use functions::{FunctionName, Revision};
 
 use crate::fate::StartFailure;
-use crate::start::Start;
+use crate::start::{Purpose, Start};
 
 /// A future behind a pointer; starts and ends are rare enough for that.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -18,7 +18,7 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Runs revisions.
 pub trait Launcher: Send + Sync + 'static {
     /// Starts a process of `revision` with as many lanes as its concurrency. Dropping the future kills what was made until then.
-    fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>>;
+    fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>>;
 
     /// Whether a process could be started at this moment. While it says no, a launch waits, or fails.
     fn is_up(&self) -> bool {
@@ -35,8 +35,42 @@ pub trait Launcher: Send + Sync + 'static {
         0
     }
 
+    /// Whether a launch of `revision` would be a fork of a template that is ready, so that starting one ahead costs next to
+    /// nothing. Answers at once; asked on the way of a call.
+    fn forks(&self, _revision: &Revision) -> bool {
+        false
+    }
+
+    /// How instances of `revision` are started.
+    fn class(&self, _revision: &Revision) -> StartClass {
+        StartClass {
+            name: "exec",
+            why: None,
+        }
+    }
+
+    /// Throws away what was prepared for `function` ahead of its calls, its template above all. Its instances stay.
+    fn forget_prepared(&self, _function: &FunctionName) {}
+
+    /// Takes whom to tell, once, that what [`Launcher::forks`] says of a function has changed. Without that it is noticed at the
+    /// next call that finds no used instance.
+    fn announce_to(&self, _listener: Listener) {}
+
     /// The function was removed; what is kept for it may go.
     fn forget(&self, _function: &FunctionName) {}
+}
+
+/// Hears that something was prepared for a function, or lost. Returns at once; must not be called with a lock held that
+/// [`Launcher::forks`] takes.
+pub type Listener = Box<dyn Fn(&FunctionName) + Send + Sync>;
+
+/// How instances of a revision are started.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StartClass {
+    /// `fork`: from the function's template. `exec`: by executing its program.
+    pub name: &'static str,
+    /// Why it is not forked, if it could be expected to.
+    pub why: Option<String>,
 }
 
 /// A process that was just started.

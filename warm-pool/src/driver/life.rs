@@ -16,7 +16,7 @@ use crate::fate::{Fate, StartFailure};
 use crate::fleet::Fleet;
 use crate::instance::Instance;
 use crate::shelf::{InstanceId, KillCause};
-use crate::start::ColdReason;
+use crate::start::{ColdReason, Purpose};
 
 /// What a life begins with.
 pub(crate) struct Birth {
@@ -24,6 +24,7 @@ pub(crate) struct Birth {
     pub(crate) launcher: Arc<dyn Launcher>,
     pub(crate) id: InstanceId,
     pub(crate) revision: Arc<Revision>,
+    pub(crate) purpose: Purpose,
     pub(crate) reason: ColdReason,
     pub(crate) output: Output,
     /// Ends this life.
@@ -39,12 +40,13 @@ pub(crate) async fn live(birth: Birth) {
         launcher,
         id,
         revision,
+        purpose,
         reason,
         output,
         cancel,
         gone,
     } = birth;
-    match bring_up(launcher.as_ref(), &revision, output, &cancel).await {
+    match bring_up(launcher.as_ref(), &revision, purpose, output, &cancel).await {
         Ok(ready) => {
             let Ready {
                 body,

@@ -12,7 +12,7 @@ use super::ledger::Ledger;
 use super::refill::Refill;
 use crate::fate::{Fate, StartFailure};
 use crate::plan::plan;
-use crate::start::Start;
+use crate::start::{Purpose, Start};
 
 /// See the module's head.
 pub(crate) struct Sandboxed {
@@ -46,7 +46,7 @@ impl Sandboxed {
 }
 
 impl Launcher for Sandboxed {
-    fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>> {
+    fn launch<'a>(&'a self, revision: &'a Revision, _purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async {
             let launch = launch(revision, &self.runtimes).map_err(|error| StartFailure::Plan(error.into()))?;
             let plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;

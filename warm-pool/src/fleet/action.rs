@@ -83,6 +83,7 @@ impl Fleet {
             Command::Start {
                 instance,
                 revision,
+                purpose,
                 reason,
             } => {
                 let driver = self.driver.upgrade()?;
@@ -109,6 +110,7 @@ impl Fleet {
                     launcher: driver.launcher.clone(),
                     id: instance,
                     revision,
+                    purpose,
                     reason,
                     output,
                     cancel,

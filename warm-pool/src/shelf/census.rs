@@ -23,6 +23,7 @@ impl Shelf {
         for slot in self.slots.values() {
             match self.condition(slot) {
                 Condition::Starting => counts.starting += 1,
+                Condition::Ahead => counts.ahead += 1,
                 Condition::Idle => counts.idle += 1,
                 Condition::Busy => counts.busy += 1,
                 Condition::Draining => counts.draining += 1,
@@ -37,7 +38,9 @@ impl Shelf {
     pub(crate) fn roll(&self) -> Vec<(InstanceId, RevisionNumber, Condition, u32, Option<Instant>)> {
         let line = |(id, slot): (&InstanceId, &Slot)| {
             let condition = self.condition(slot);
-            let idle = slot.idle_since().filter(|_| condition == Condition::Idle);
+            let idle = slot
+                .idle_since()
+                .filter(|_| matches!(condition, Condition::Ahead | Condition::Idle));
             (*id, slot.revision, condition, slot.leased(), idle)
         };
         let mut lines: Vec<_> = self.slots.iter().map(line).collect();
@@ -59,7 +62,10 @@ impl Shelf {
                     }
                 }
                 Stage::Live(_) if slot.is_draining() => tally.draining += 1,
-                Stage::Live(_) => tally.usable += 1,
+                Stage::Live(_) => {
+                    tally.usable += 1;
+                    tally.ahead += u32::from(!slot.ran());
+                }
                 Stage::Dying(_) => tally.dying += 1,
             }
         }

@@ -3,7 +3,8 @@
 use functions::RevisionNumber;
 
 use super::slot::Condition;
-use crate::start::{ColdReason, Poison};
+use crate::policy::Arrivals;
+use crate::start::{ColdReason, Poison, Purpose};
 
 /// The number of an instance, unique within its function while the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
@@ -61,6 +62,9 @@ pub(crate) enum Command {
     Start {
         instance: InstanceId,
         revision: RevisionNumber,
+        /// What it is for.
+        purpose: Purpose,
+        /// Why.
         reason: ColdReason,
     },
     /// Hand a lane to a waiter.
@@ -116,12 +120,14 @@ pub(crate) enum Acquired {
 }
 
 /// What stays known of a function when it has no instance any more.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Past {
     /// The revision of the last instance that became ready.
     pub(crate) revision: Option<RevisionNumber>,
     /// How the last instance ended, as the reason of the next start.
     pub(crate) ended: Option<ColdReason>,
+    /// What is known of its calls.
+    pub(super) arrivals: Arrivals,
     pub(super) next_instance: u64,
 }
 
@@ -130,7 +136,9 @@ pub(crate) struct Past {
 pub struct Counts {
     /// Instances being prepared.
     pub starting: u32,
-    /// Instances that wait for a call.
+    /// Instances that wait for their first call.
+    pub ahead: u32,
+    /// Instances that ran a call and wait for the next one.
     pub idle: u32,
     /// Instances with at least one call.
     pub busy: u32,
@@ -149,6 +157,7 @@ impl Counts {
     pub(crate) fn of(&self, condition: Condition) -> u32 {
         match condition {
             Condition::Starting => self.starting,
+            Condition::Ahead => self.ahead,
             Condition::Idle => self.idle,
             Condition::Busy => self.busy,
             Condition::Draining => self.draining,

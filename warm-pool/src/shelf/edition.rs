@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use functions::RevisionNumber;
 
-use super::{InstanceId, WaiterId};
+use super::{Advice, InstanceId, WaiterId};
 use crate::policy::{self, Mean, Need, Scale, Tally};
 
 /// A call that waits.
@@ -23,8 +23,11 @@ pub(super) struct Edition {
     pub(super) scale: Scale,
     /// It drains: nothing of it stays once its waiters are served.
     pub(super) retired: bool,
-    /// Its minimum is kept.
-    pub(super) keeps_min: bool,
+    /// It is live and keeps a number of instances although nobody calls.
+    pub(super) provisioned: bool,
+    pub(super) advice: Advice,
+    /// Until when nothing is started ahead, so that the call that caused it comes first.
+    hold: Option<Instant>,
     /// In the order of arrival.
     pub(super) queue: VecDeque<Waiter>,
     /// Usable instances with at least one free lane, the one used last at the end.
@@ -43,7 +46,9 @@ impl Edition {
             number,
             scale,
             retired: false,
-            keeps_min: false,
+            provisioned: false,
+            advice: Advice::default(),
+            hold: None,
             queue: VecDeque::new(),
             free: Vec::new(),
             start: Mean::default(),
@@ -79,6 +84,26 @@ impl Edition {
         expired
     }
 
+    /// A call was given what may have to be replaced: not at once.
+    pub(super) fn hold(&mut self, now: Instant) {
+        self.hold = Some(now + policy::SETTLE);
+    }
+
+    /// A call has ended. Returns whether anything was held back for it.
+    pub(super) fn release(&mut self) -> bool {
+        self.hold.take().is_some()
+    }
+
+    /// Until when nothing is started ahead.
+    pub(super) fn held_until(&self, now: Instant) -> Option<Instant> {
+        self.hold.filter(|until| *until > now)
+    }
+
+    /// Whether the last start failed.
+    pub(super) fn fails(&self) -> bool {
+        self.failures > 0
+    }
+
     /// A start failed.
     pub(super) fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
@@ -109,7 +134,7 @@ impl Edition {
         Need {
             waiting: self.queue.len(),
             uncovered_for: uncovered.map_or(Duration::ZERO, |waiter| now.saturating_duration_since(waiter.since)),
-            keeps_min: self.keeps_min,
+            keeps_min: self.provisioned,
             pause: self.paused(now),
             start: self.start,
             service: self.service,

@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
+use functions::Ahead;
+
 use super::*;
+use crate::start::Purpose;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -22,6 +25,7 @@ enum Event {
     Provision(u64),
     Retire(Option<u64>),
     Evict(EvictScope),
+    Advise(u64, bool),
     Pass(u64),
 }
 
@@ -41,17 +45,24 @@ fn event() -> impl Strategy<Value = Event> {
         1 => (1u64..4).prop_map(Event::Provision),
         1 => prop::option::of(1u64..4).prop_map(Event::Retire),
         1 => prop::sample::select(vec![EvictScope::Used, EvictScope::All]).prop_map(Event::Evict),
+        2 => (1u64..4, any::<bool>()).prop_map(|(revision, forks)| Event::Advise(revision, forks)),
         8 => (0u64..400).prop_map(Event::Pass),
+        1 => (0u64..900_000).prop_map(Event::Pass),
     ]
 }
 
 fn scale() -> impl Strategy<Value = Scale> {
-    (0u32..3, 1u32..6, 1u8..4, 0u64..500, 0u32..8).prop_map(|(min, max, concurrency, idle, queue)| Scale {
-        min: min.min(max),
-        max,
-        concurrency,
-        idle: MS * u32::try_from(idle).unwrap(),
-        queue,
+    let ahead = prop_oneof![3 => Just(Ahead::Auto), 1 => (0u32..4).prop_map(Ahead::Exactly)];
+    (0u32..3, 1u32..6, 1u8..4, 0u64..500, 0u32..8, ahead).prop_map(|(min, max, concurrency, idle, queue, ahead)| {
+        Scale {
+            min: min.min(max),
+            max,
+            concurrency,
+            idle: MS * u32::try_from(idle).unwrap(),
+            queue,
+            ahead,
+            ..Scale::default()
+        }
     })
 }
 
@@ -62,6 +73,8 @@ struct World {
     now: Instant,
     starting: BTreeMap<InstanceId, RevisionNumber>,
     live: BTreeMap<InstanceId, RevisionNumber>,
+    /// Of all that ever lived, those that were leased.
+    ran: BTreeSet<InstanceId>,
     dying: BTreeMap<InstanceId, RevisionNumber>,
     leases: BTreeSet<(InstanceId, u8)>,
     waiting: BTreeMap<WaiterId, RevisionNumber>,
@@ -83,6 +96,7 @@ impl World {
             now: Instant::now(),
             starting: BTreeMap::new(),
             live: BTreeMap::new(),
+            ran: BTreeSet::new(),
             dying: BTreeMap::new(),
             leases: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -186,7 +200,13 @@ impl World {
             }
             Event::Evict(scope) => {
                 let ids = self.shelf.evict(self.now, scope, &mut out);
-                assert!(self.live.keys().all(|id| ids.contains(id)));
+                let meant = |id: &InstanceId| scope == EvictScope::All || self.ran.contains(id);
+                assert!(self.live.keys().filter(|id| meant(id)).all(|id| ids.contains(id)));
+                assert!(ids.iter().all(meant), "what waits for its first call stays");
+            }
+            Event::Advise(revision, forks) => {
+                let revision = RevisionNumber::new(revision).unwrap();
+                self.shelf.advise(self.now, revision, Advice { forks }, &mut out);
             }
             Event::Pass(millis) => {
                 self.now += MS * u32::try_from(millis).unwrap();
@@ -207,8 +227,8 @@ impl World {
             "a tick does all that is due"
         );
         self.check();
-        let overdue = |(_, _, _, _, idle): &(_, _, _, _, Option<Instant>)| {
-            idle.is_some_and(|since| since + self.scale.idle <= self.now)
+        let overdue = |(_, _, state, _, idle): &(_, _, Condition, _, Option<Instant>)| {
+            *state == Condition::Idle && idle.is_some_and(|since| since + self.scale.idle <= self.now)
         };
         let kept = self.provisioned.map_or(0, |_| self.scale.min as usize);
         assert!(
@@ -220,6 +240,17 @@ impl World {
     fn apply(&mut self, commands: Vec<Command>) {
         for command in commands {
             match command {
+                Command::Start {
+                    instance,
+                    revision,
+                    reason: ColdReason::Ahead,
+                    purpose,
+                } => {
+                    assert_eq!(purpose, Purpose::Ahead);
+                    let waits = self.waiting.values().any(|other| *other == revision);
+                    assert!(!waits, "who waits comes first");
+                    assert!(self.starting.insert(instance, revision).is_none());
+                }
                 Command::Start { instance, revision, .. } => {
                     let of = |map: &BTreeMap<InstanceId, RevisionNumber>| {
                         map.values().filter(|other| **other == revision).count() as u32
@@ -270,6 +301,8 @@ impl World {
             "a lane of a live instance of that revision"
         );
         assert!(grant.lane < self.scale.concurrency);
+        let first = self.ran.insert(grant.instance);
+        assert_eq!(first, grant.kind != GrantKind::Warm, "a start says what it found");
         assert!(
             self.leases.insert((grant.instance, grant.lane)),
             "nothing is leased twice"
@@ -289,11 +322,9 @@ impl World {
                 self.scale.max
             );
             let waiting = self.waiting.values().any(|other| *other == revision);
-            let idle = self
-                .shelf
-                .roll()
-                .into_iter()
-                .any(|(_, other, state, _, _)| other == revision && state == Condition::Idle);
+            let idle = self.shelf.roll().into_iter().any(|(_, other, state, _, _)| {
+                other == revision && matches!(state, Condition::Idle | Condition::Ahead)
+            });
             assert!(!(waiting && idle), "nobody waits beside an idle instance");
         }
         let counts = self.shelf.counts();
@@ -301,7 +332,10 @@ impl World {
         assert_eq!(counts.queued as usize, self.waiting.len());
         assert_eq!(counts.starting as usize, self.starting.len());
         assert_eq!(counts.dying as usize, self.dying.len());
-        assert_eq!((counts.idle + counts.busy + counts.draining) as usize, self.live.len());
+        assert_eq!(
+            (counts.ahead + counts.idle + counts.busy + counts.draining) as usize,
+            self.live.len()
+        );
     }
 
     /// Everybody finishes; time passes as often as the shelf asks.
@@ -343,8 +377,12 @@ proptest! {
             world.happen(event);
         }
         world.rest();
-        let kept = world.provisioned.map_or(0, |_| scale.min as usize);
-        prop_assert_eq!(world.live.len(), kept, "the minimum stays and nothing else");
+        let asked = match scale.ahead {
+            Ahead::Exactly(count) => scale.min.max(count).min(scale.max),
+            Ahead::Auto => scale.min,
+        };
+        let kept = world.provisioned.map_or(0, |_| asked as usize);
+        prop_assert_eq!(world.live.len(), kept, "what was asked for stays and nothing else");
         prop_assert_eq!(world.shelf.is_empty(), kept == 0);
     }
 }

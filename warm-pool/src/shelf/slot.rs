@@ -12,7 +12,9 @@ use super::{GrantKind, KillCause};
 pub enum Condition {
     /// It is being prepared.
     Starting,
-    /// It waits for a call.
+    /// It waits for its first call.
+    Ahead,
+    /// It ran a call and waits for the next one.
     Idle,
     /// It has at least one call.
     Busy,
@@ -24,8 +26,9 @@ pub enum Condition {
 
 impl Condition {
     /// Every value.
-    pub const ALL: [Condition; 5] = [
+    pub const ALL: [Condition; 6] = [
         Condition::Starting,
+        Condition::Ahead,
         Condition::Idle,
         Condition::Busy,
         Condition::Draining,
@@ -36,6 +39,7 @@ impl Condition {
     pub fn as_str(self) -> &'static str {
         match self {
             Condition::Starting => "starting",
+            Condition::Ahead => "ahead",
             Condition::Idle => "idle",
             Condition::Busy => "busy",
             Condition::Draining => "draining",
@@ -158,6 +162,11 @@ impl Slot {
         }
     }
 
+    /// Whether it ran a call, or runs one.
+    pub(super) fn ran(&self) -> bool {
+        matches!(&self.stage, Stage::Live(lanes) if lanes.ran)
+    }
+
     /// Whether it is live and has no call.
     pub(super) fn is_unused(&self) -> bool {
         matches!(&self.stage, Stage::Live(lanes) if lanes.leased == 0)
@@ -175,6 +184,7 @@ impl Slot {
             Stage::Starting { .. } => Condition::Starting,
             Stage::Live(lanes) if lanes.draining.is_some() => Condition::Draining,
             Stage::Live(lanes) if lanes.leased > 0 => Condition::Busy,
+            Stage::Live(lanes) if !lanes.ran => Condition::Ahead,
             Stage::Live(_) => Condition::Idle,
             Stage::Dying(_) => Condition::Dying,
         }

@@ -1,6 +1,9 @@
 //! The shelf, one story at a time.
 
+mod ahead;
+
 use super::*;
+use crate::start::Purpose;
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -23,6 +26,7 @@ impl Desk {
                 concurrency: 1,
                 idle: MS * 60_000,
                 queue: 10,
+                ..Scale::default()
             },
             out: Vec::new(),
         }
@@ -123,11 +127,20 @@ fn number(revision: u64) -> RevisionNumber {
 }
 
 fn start(instance: u64, revision: u64, reason: ColdReason) -> Command {
+    start_for(Purpose::Call, instance, revision, reason)
+}
+
+fn start_for(purpose: Purpose, instance: u64, revision: u64, reason: ColdReason) -> Command {
     Command::Start {
         instance: InstanceId(instance),
         revision: number(revision),
+        purpose,
         reason,
     }
+}
+
+fn start_ahead(instance: u64) -> Command {
+    start_for(Purpose::Ahead, instance, 1, ColdReason::Ahead)
 }
 
 fn kill(instance: InstanceId, cause: KillCause) -> Command {
@@ -451,7 +464,10 @@ fn the_minimum_is_started_kept_and_replaced() {
     desk.shelf.provision(desk.now, number(1), desk.scale, &mut desk.out);
     assert_eq!(
         desk.took(),
-        [start(0, 1, ColdReason::First), start(1, 1, ColdReason::ScaleUp)]
+        [
+            start_for(Purpose::Ahead, 0, 1, ColdReason::First),
+            start_for(Purpose::Ahead, 1, 1, ColdReason::ScaleUp)
+        ]
     );
     desk.started(0);
     desk.started(1);
@@ -459,7 +475,10 @@ fn the_minimum_is_started_kept_and_replaced() {
     assert_eq!(desk.tick(), []);
     assert_eq!(desk.shelf.wake_by(), None);
     assert_eq!(desk.lane().kind, GrantKind::Ahead);
-    assert_eq!(desk.gone(0, ColdReason::Crashed), [start(2, 1, ColdReason::ScaleUp)]);
+    assert_eq!(
+        desk.gone(0, ColdReason::Crashed),
+        [start_for(Purpose::Ahead, 2, 1, ColdReason::ScaleUp)]
+    );
     desk.shelf.retire(desk.now, Some(number(2)), &mut desk.out);
     assert!(
         desk.took()

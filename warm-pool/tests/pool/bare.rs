@@ -7,17 +7,17 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use functions::runtimes::base_files;
-use functions::{Digest, Revision};
+use functions::{Digest, FunctionName, Revision};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tempfile::TempDir;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use warm_pool::StartFailure;
-use warm_pool::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Stages, Usage};
+use warm_pool::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Listener, Stages, Usage};
+use warm_pool::{Purpose, StartFailure};
 
 /// Puts inherited sockets to the descriptors 3, 4, ... and becomes the instance.
 const EXEC: &str = "
@@ -36,6 +36,11 @@ pub(crate) struct Bare {
     shims: TempDir,
     /// Processes that were started.
     pub(crate) launches: AtomicUsize,
+    /// What each of them was for.
+    pub(crate) purposes: Mutex<Vec<Purpose>>,
+    /// What is said of templates.
+    pub(crate) forks: AtomicBool,
+    listener: Mutex<Option<Listener>>,
     /// Processes that are there now.
     pub(crate) living: watch::Sender<usize>,
 }
@@ -52,12 +57,22 @@ impl Bare {
             bundles: Mutex::default(),
             shims,
             launches: AtomicUsize::new(0),
+            purposes: Mutex::default(),
+            forks: AtomicBool::new(false),
+            listener: Mutex::default(),
             living: watch::Sender::new(0),
         }
     }
 
     pub(crate) fn add(&self, bundle: Digest, dir: PathBuf) {
         self.bundles.lock().unwrap().insert(bundle, dir);
+    }
+
+    /// A template of the function became ready.
+    pub(crate) fn template(&self, function: &FunctionName) {
+        self.forks.store(true, Ordering::SeqCst);
+        let listener = self.listener.lock().unwrap();
+        listener.as_ref().expect("a pool was started")(function);
     }
 
     /// Waits until that many processes are there.
@@ -100,8 +115,21 @@ impl Drop for Process {
 }
 
 impl Launcher for Bare {
-    fn launch<'a>(&'a self, revision: &'a Revision) -> Later<'a, Result<Launched, StartFailure>> {
+    fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
+        self.purposes.lock().unwrap().push(purpose);
         Box::pin(async { Ok(self.start(revision)) })
+    }
+
+    fn forks(&self, _revision: &Revision) -> bool {
+        self.forks.load(Ordering::SeqCst)
+    }
+
+    fn forget_prepared(&self, _function: &FunctionName) {
+        self.forks.store(false, Ordering::SeqCst);
+    }
+
+    fn announce_to(&self, listener: Listener) {
+        *self.listener.lock().unwrap() = Some(listener);
     }
 }
 

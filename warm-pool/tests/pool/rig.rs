@@ -137,6 +137,13 @@ impl Rig {
         self.pool.describe(self.name()).map_or(0, |view| view.instances.len())
     }
 
+    /// Waits until that many instances wait for their first call.
+    pub(crate) async fn until_ahead(&self, count: u32) {
+        while self.pool.describe(self.name()).map(|view| view.counts.ahead) != Some(count) {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// Calls that wait.
     pub(crate) fn queued(&self) -> u32 {
         self.pool.describe(self.name()).map_or(0, |view| view.counts.queued)

@@ -48,7 +48,7 @@ async fn the_minimum_waits_ahead_of_the_first_call() {
     let rig = Rig::new("idle = \"10ms\"\n[scale]\nmin = 2");
     within(async {
         rig.pool.provision(&rig.revision);
-        while rig.metric("fn_instances", &[("state", "idle")]) != Some(2.0) {
+        while rig.metric("fn_instances", &[("state", "ahead")]) != Some(2.0) {
             tokio::task::yield_now().await;
         }
         let lease = rig.acquire().await.unwrap();

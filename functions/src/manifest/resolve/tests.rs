@@ -42,6 +42,8 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(settings.max_body, ByteSize::mib(6));
     assert_eq!((settings.scale.min, settings.scale.max), (0, 16));
     assert_eq!(settings.scale.keep.as_str(), "auto");
+    assert_eq!(settings.scale.ahead, Ahead::Auto);
+    assert_eq!(settings.reuse, Reuse::Instance);
     assert_eq!(settings.rootfs.as_str(), "read-only");
     assert_eq!(settings.build.as_str(), "safe");
     assert_eq!(settings.handler, "handler.handler");
@@ -63,6 +65,7 @@ fn both_ends_of_every_bound_hold_and_nothing_beyond() {
         ("max_body", "", "1025GiB"),
         ("scale.min", "", "1001"),
         ("scale.max", "0", "1001"),
+        ("scale.ahead", "", "65"),
     ];
     for key in KEYS.iter().filter(|key| key.bounds.is_some()) {
         let bounds = key.bounds.unwrap();
@@ -103,6 +106,11 @@ fn keys_that_depend_on_each_other_are_checked_together() {
         refused(&[("stdio.args", "[\"x\"]")]),
         ResolveError::ArgsRuntime { .. }
     ));
+    assert_eq!(
+        refused(&[("reuse", "request"), ("concurrency", "2")]),
+        ResolveError::ReuseConcurrency { concurrency: 2 }
+    );
+    assert!(resolve_as(Runtime::Python, &[("reuse", "request")]).is_ok());
     assert!(matches!(refused(&[("name", "other")]), ResolveError::OtherName { .. }));
     assert!(matches!(
         refused(&[("runtime", "node")]),
@@ -193,7 +201,7 @@ proptest! {
             let manifest = Manifest {
                 handler: Some(handler.clone()),
                 memory: Some(ByteSize::bytes(memory)),
-                scale: super::super::ScaleTyped { min: Some(min), max: Some(max), keep: None },
+                scale: super::super::ScaleTyped { min: Some(min), max: Some(max), ..Default::default() },
                 env: [(name.clone(), value.clone())].into(),
                 ..Manifest::default()
             };

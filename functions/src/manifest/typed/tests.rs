@@ -40,12 +40,27 @@ fn a_whole_file_is_read() {
         ScaleTyped {
             min: Some(1),
             max: None,
-            keep: Some(Keep::Nothing)
+            keep: Some(Keep::Nothing),
+            ahead: None,
         }
     );
     assert_eq!(manifest.env["A"], "1");
     assert_eq!(manifest.stdio.args.as_deref(), Some(&["x".to_owned()][..]));
     assert_eq!(Manifest::from_toml("").unwrap(), Manifest::default());
+}
+
+#[test]
+fn ahead_is_a_word_or_a_number_however_it_is_given() {
+    let read = |toml: &str| Manifest::from_toml(toml).unwrap().scale.ahead;
+    assert_eq!(read("[scale]\nahead = \"auto\""), Some(Ahead::Auto));
+    assert_eq!(read("[scale]\nahead = 3"), Some(Ahead::Exactly(3)));
+    let mut manifest = Manifest::default();
+    manifest.set("scale.ahead", "2").unwrap();
+    assert_eq!(manifest.scale.ahead, Some(Ahead::Exactly(2)));
+    for wrong in ["2.5", "-1", "many", ""] {
+        let error = manifest.set("scale.ahead", wrong).unwrap_err().to_string();
+        assert!(error.contains("\"auto\" or a whole number"), "{error}");
+    }
 }
 
 #[test]

@@ -1,0 +1,80 @@
+//! What is known of the calls of a function: when the last one came, and at which rate they found no used instance.
+
+use std::time::{Duration, Instant};
+
+/// How fast the rate forgets: what is that old counts a third.
+const RATE_MEMORY: Duration = Duration::from_secs(10);
+
+/// A count that forgets, so that it is a rate.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    weight: f64,
+    at: Option<Instant>,
+}
+
+impl Rate {
+    fn add(&mut self, now: Instant) {
+        self.weight = self.left(now) + 1.0;
+        self.at = Some(now);
+    }
+
+    fn left(&self, now: Instant) -> f64 {
+        self.at.map_or(0.0, |at| {
+            let age = now.saturating_duration_since(at).as_secs_f64();
+            self.weight * (-age / RATE_MEMORY.as_secs_f64()).exp()
+        })
+    }
+
+    /// Events in a second.
+    fn get(&self, now: Instant) -> f64 {
+        self.left(now) / RATE_MEMORY.as_secs_f64()
+    }
+}
+
+/// The calls of one function. Of a fixed size.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Arrivals {
+    last: Option<Instant>,
+    cold: Rate,
+}
+
+impl Arrivals {
+    /// A call came.
+    pub(crate) fn called(&mut self, now: Instant) {
+        self.last = Some(now);
+    }
+
+    /// A call found no instance that had run one.
+    pub(crate) fn found_none(&mut self, now: Instant) {
+        self.cold.add(now);
+    }
+
+    /// When the last call came.
+    pub(crate) fn last(&self) -> Option<Instant> {
+        self.last
+    }
+
+    /// Calls in a second that find no instance that ran one, lately.
+    pub(crate) fn cold_rate(&self, now: Instant) -> f64 {
+        self.cold.get(now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rate_is_learned_and_forgotten() {
+        let mut arrivals = Arrivals::default();
+        let mut now = Instant::now();
+        assert_eq!((arrivals.last(), arrivals.cold_rate(now)), (None, 0.0));
+        for _ in 0..2000 {
+            now += Duration::from_millis(50);
+            arrivals.found_none(now);
+        }
+        let rate = arrivals.cold_rate(now);
+        assert!((19.0..21.0).contains(&rate), "{rate}");
+        assert!(arrivals.cold_rate(now + RATE_MEMORY * 10) < 0.01);
+    }
+}

@@ -1,0 +1,41 @@
+//! How many slots stand ahead that are nobody's.
+
+use std::time::Duration;
+
+use super::poisson::quantile;
+
+/// How far back slots that were wanted tell how many will be.
+pub(crate) const ARRIVALS_SEEN_FOR: Duration = Duration::from_secs(10);
+/// Slots that stand although none was wanted lately.
+const FEWEST_SLOTS: usize = 4;
+/// Slots that stand at most: each holds about half a megabyte of the kernel's memory.
+const MOST_SLOTS: usize = 32;
+/// How seldom a start may find no slot while the rate stays what it was.
+const MISSES: f64 = 0.001;
+
+/// How many slots are to stand: enough that while one is built, which takes `build_time`, more are wanted in one case of a
+/// thousand only, if they are wanted at the rate of the `wanted` of the last [`ARRIVALS_SEEN_FOR`].
+pub(crate) fn slots_ahead(wanted: usize, build_time: Duration) -> usize {
+    let expected = wanted as f64 / ARRIVALS_SEEN_FOR.as_secs_f64() * build_time.as_secs_f64();
+    (quantile(expected, MISSES, MOST_SLOTS) + FEWEST_SLOTS).min(MOST_SLOTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_follow_the_rate_at_which_they_are_wanted() {
+        let ms = Duration::from_millis;
+        assert_eq!(slots_ahead(0, ms(5)), FEWEST_SLOTS);
+        // 10 a second, 5 ms each: one in the making now and then.
+        assert_eq!(slots_ahead(100, ms(5)), FEWEST_SLOTS + 2);
+        assert_eq!(slots_ahead(100_000, ms(50)), MOST_SLOTS);
+        let mut last = 0;
+        for wanted in (0..5000).step_by(50) {
+            let now = slots_ahead(wanted, ms(5));
+            assert!(now >= last && (FEWEST_SLOTS..=MOST_SLOTS).contains(&now));
+            last = now;
+        }
+    }
+}

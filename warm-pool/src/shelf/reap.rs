@@ -1,0 +1,49 @@
+//! What a shelf lets go because nobody calls.
+
+use std::time::Instant;
+
+use super::slot::Slot;
+use super::{Command, Condition, InstanceId, KillCause, Shelf};
+use crate::policy;
+
+impl Shelf {
+    /// Reaps those that have been idle for too long, the longest first.
+    pub(super) fn reap_idle(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
+        for (due, id) in self.reapable(now, at) {
+            if due > now {
+                self.wake(due);
+                return;
+            }
+            self.kill(id, KillCause::Idle, out);
+        }
+    }
+
+    /// The time at which the instance that has been idle longest may go, unless the minimum needs it.
+    pub(super) fn first_idle_deadline(&mut self, now: Instant, at: usize) -> Option<Instant> {
+        self.reapable(now, at).first().map(|(due, _)| *due)
+    }
+
+    /// Those that may go, and when: all that are idle but the minimum, and but those that are to wait ahead.
+    fn reapable(&mut self, now: Instant, at: usize) -> Vec<(Instant, InstanceId)> {
+        let mut wanted_ahead = self.ahead_wanted(now, at) as usize;
+        let edition = &self.editions[at];
+        let (revision, scale) = (edition.number, edition.scale);
+        let spare = policy::surplus(&scale, &self.tally(now, revision), edition.provisioned) as usize;
+        let due = |(id, slot): (&InstanceId, &Slot)| Some((slot.idle_since()? + scale.idle, *id));
+        let of = |condition| {
+            let own =
+                move |(_, slot): &(&InstanceId, &Slot)| slot.revision == revision && slot.condition() == condition;
+            let mut those: Vec<_> = self.slots.iter().filter(own).filter_map(due).collect();
+            those.sort_unstable();
+            those
+        };
+        let (mut idle, mut ahead) = (of(Condition::Idle), of(Condition::Ahead));
+        while wanted_ahead > 0 && ahead.pop().is_some() {
+            wanted_ahead -= 1;
+        }
+        idle.append(&mut ahead);
+        idle.sort_unstable();
+        idle.truncate(spare);
+        idle
+    }
+}
