@@ -16,4 +16,4 @@ pub mod stdio;
 
 pub use build::build;
 pub use host::{HostRuntimes, Interpreter, Missing, Version};
-pub use launch::{BaseFile, FUNCTION_DIR, Launch, LaunchError, Program, TASK_ROOT, base_files, launch};
+pub use launch::{BaseFile, FUNCTION_DIR, Launch, LaunchError, Program, TASK_ROOT, base_files, launch, template};

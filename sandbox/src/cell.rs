@@ -16,7 +16,7 @@
 //! What it writes there is read by [`Cell::word`], as it is. Nothing that it says about processes is believed: a slot ends
 //! when the cell's pid 1 says so.
 //!
-//! Dropping a [`Cell`] kills all of it; sandboxes that were forked in it share it and keep it.
+//! Dropping a [`Cell`] kills all of it, with everything that was forked in it.
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -46,7 +46,8 @@ pub struct Cell {
     spawner: Spawner,
     plan: Plan,
     /// Pid 1 of the cell and the template, with their leaf and log.
-    base: Sandbox,
+    base: Arc<Sandbox>,
+    log: Option<OwnedFd>,
     orders: Arc<OwnedFd>,
 }
 
@@ -72,13 +73,14 @@ impl Cell {
         plan.rootfs == Rootfs::ReadOnly && plan.program == crate::plan::Program::Exec && plan.lanes <= MOST_LANES
     }
 
-    pub(crate) fn new(spawner: Spawner, plan: Plan, base: Sandbox, orders: OwnedFd) -> Result<Self, LaunchError> {
+    pub(crate) fn new(spawner: Spawner, plan: Plan, mut base: Sandbox, orders: OwnedFd) -> Result<Self, LaunchError> {
         nonblocking(&orders).map_err(no_descriptors)?;
         let orders = Arc::new(orders);
         Ok(Self {
             spawner,
             plan,
-            base,
+            log: base.take_log(),
+            base: Arc::new(base),
             orders,
         })
     }
@@ -94,13 +96,13 @@ impl Cell {
     }
 
     /// The cell with its template, as a sandbox: its log, its use of memory, its end.
-    pub fn base(&self) -> &Sandbox {
+    pub fn base(&self) -> &Arc<Sandbox> {
         &self.base
     }
 
     /// The readable end of the pipe that the template's output goes to, nonblocking; `None` at the second call.
     pub fn take_log(&mut self) -> Option<OwnedFd> {
-        self.base.take_log()
+        self.log.take()
     }
 
     /// The next packet that the template says; `None` when the cell has ended. Cancel safe.
@@ -126,7 +128,7 @@ impl Cell {
     ///
     /// # Errors
     /// [`LaunchError`] when the cell has ended.
-    pub async fn inspect(&mut self) -> Result<Holdings, LaunchError> {
+    pub async fn inspect(&self) -> Result<Holdings, LaunchError> {
         self.base.ask(&Question::Inspect)?;
         self.base.holdings().await
     }
@@ -138,7 +140,7 @@ impl Cell {
     /// # Errors
     /// As [`Spawner::launch`].
     pub async fn slot(&self) -> Result<CellSlot, LaunchError> {
-        let mut sandbox = self.spawner.build_in_cell(self.base.id(), &self.plan).await?;
+        let sandbox = self.spawner.build_in_cell(self.base.id(), &self.plan).await?;
         sandbox.ready().await?;
         Ok(CellSlot {
             sandbox: Some(sandbox),
@@ -163,6 +165,13 @@ impl CellSlot {
         let fork = sandbox.id();
         packet::send(self.orders.as_fd(), &Order::Fork { fork, rehearse }, &[]).map_err(no_descriptors)?;
         Ok(sandbox)
+    }
+}
+
+impl Drop for Cell {
+    fn drop(&mut self) {
+        // Others may still read its accounts.
+        self.base.kill();
     }
 }
 

@@ -257,7 +257,7 @@ impl Sandbox {
     }
 
     /// Waits for its answer.
-    pub(crate) async fn holdings(&mut self) -> Result<Holdings, LaunchError> {
+    pub(crate) async fn holdings(&self) -> Result<Holdings, LaunchError> {
         match self.until(|said| matches!(said, FromSlot::Holds(_))).await? {
             FromSlot::Holds(holdings) => Ok(holdings),
             _ => unreachable!("nothing else was waited for"),
@@ -265,16 +265,19 @@ impl Sandbox {
     }
 
     /// Waits until it stands and can be bound.
-    pub(crate) async fn ready(&mut self) -> Result<(), LaunchError> {
+    pub(crate) async fn ready(&self) -> Result<(), LaunchError> {
         self.until(|said| matches!(said, FromSlot::Ready)).await.map(drop)
     }
 
     /// Waits until the program runs.
     pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
-        self.until(|said| matches!(said, FromSlot::Bound(_))).await.map(drop)
+        if let FromSlot::Bound(phases) = self.until(|said| matches!(said, FromSlot::Bound(_))).await? {
+            self.phases = phases.into();
+        }
+        Ok(())
     }
 
-    async fn until(&mut self, wanted: impl Fn(&FromSlot) -> bool) -> Result<FromSlot, LaunchError> {
+    async fn until(&self, wanted: impl Fn(&FromSlot) -> bool) -> Result<FromSlot, LaunchError> {
         let control = readiness::watch(Arc::clone(&self.state.control), Interest::READABLE).map_err(no_descriptors)?;
         loop {
             let message = control
@@ -288,9 +291,6 @@ impl Sandbox {
                 Ok(Some((FromSlot::Ended(_), _)) | None) | Err(_) => break,
                 Ok(Some((said, _))) => said,
             };
-            if let FromSlot::Bound(phases) = &said {
-                self.phases = (*phases).into();
-            }
             if wanted(&said) {
                 return Ok(said);
             }

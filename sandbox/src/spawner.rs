@@ -213,7 +213,7 @@ impl Spawner {
     /// # Errors
     /// As [`Spawner::launch`].
     pub async fn prepare(&self, shape: &Shape) -> Result<Slot, LaunchError> {
-        let mut sandbox = self.build(shape.slot()).await?;
+        let sandbox = self.build(shape.slot()).await?;
         sandbox.ready().await?;
         Ok(Slot::new(sandbox, shape.clone()))
     }

@@ -6,11 +6,14 @@
 //! Dropping the driver ends the timer and kills every instance.
 
 pub(crate) mod bring_up;
+mod cells;
 pub mod launcher;
 mod ledger;
 pub(crate) mod life;
+mod nursery;
 mod refill;
 pub(crate) mod sandboxed;
+mod stock;
 pub(crate) mod timer;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +32,7 @@ use self::launcher::{Launcher, Usage};
 use self::timer::Timer;
 use crate::fleet::Fleet;
 use crate::log_tap::LogSink;
-use crate::metrics::{Metrics, Record, Sample, scrape};
+use crate::metrics::{Metrics, Prepared, Record, Sample, scrape};
 use crate::shelf::Counts;
 
 /// Starts of one revision that may compute at the same time, for each processor.
@@ -208,7 +211,11 @@ impl Driver {
             }
         };
         let samples: Vec<_> = records.into_iter().map(sample).collect();
-        scrape(&self.metrics, &samples, self.launcher.slots_standing())
+        let prepared = Prepared {
+            slots: self.launcher.slots_standing(),
+            templates: self.launcher.templates_standing(),
+        };
+        scrape(&self.metrics, &samples, prepared)
     }
 }
 

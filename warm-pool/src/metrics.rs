@@ -15,7 +15,7 @@ use crate::instance::Startup;
 use crate::shelf::Past;
 use crate::start::ColdReason;
 
-pub(crate) use self::scrape::{Sample, scrape};
+pub(crate) use self::scrape::{Prepared, Sample, scrape};
 
 /// Starts of instances that became ready, by reason.
 pub const COLD_STARTS: &str = "fn_cold_starts_total";
@@ -29,6 +29,8 @@ pub const MEMORY: &str = "fn_memory_bytes";
 pub const CPU: &str = "fn_cpu_seconds_total";
 /// Slots that stand ahead.
 pub const SLOTS: &str = "fn_slots_standing";
+/// Templates that stand, from which instances are forked.
+pub const TEMPLATES: &str = "fn_templates_standing";
 /// Processes and threads, over all instances.
 pub const PIDS: &str = "fn_pids";
 /// Kills because an instance was out of memory.

@@ -39,7 +39,8 @@ pub struct Pool {
 impl Pool {
     /// A pool whose instances run in sandboxes. Needs a tokio runtime, in which everything it starts will run.
     pub fn start(config: PoolConfig) -> Pool {
-        Pool::with_launcher(Arc::new(Sandboxed::new(config.spawner, config.runtimes)), config.logs)
+        let launcher = Sandboxed::new(config.spawner, config.runtimes, config.logs.clone());
+        Pool::with_launcher(Arc::new(launcher), config.logs)
     }
 
     /// A pool over any launcher, which sends what functions print to `sink`. Needs a tokio runtime, in which everything it starts will run.

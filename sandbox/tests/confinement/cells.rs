@@ -1,7 +1,5 @@
 //! Cells: what a template may do, and what its forks may not.
 
-use std::os::fd::AsFd;
-
 use sandbox::{Cell, Exit, Obituary, Plan, Rootfs, Sandbox};
 
 use crate::setting::{House, limits_are_enforced, read_all};
@@ -150,7 +148,7 @@ except OSError as error: print(error.errno, flush=True)
 #[tokio::test]
 async fn the_cell_tells_what_a_template_holds() {
     let house = House::new().await;
-    let mut nothing = cell(&house, "pass", "").await;
+    let nothing = cell(&house, "pass", "").await;
     let holdings = nothing.inspect().await.unwrap();
     assert_eq!(holdings.threads, 1);
     assert_eq!(
@@ -164,7 +162,7 @@ lock = threading.Lock(); lock.acquire()
 threading.Thread(target=lock.acquire, daemon=True).start()
 shared = mmap.mmap(-1, 4096); pair = socket.socketpair(); file = open('/usr/bin/env')
 ";
-    let mut much = cell(&house, script, "").await;
+    let much = cell(&house, script, "").await;
     let holdings = much.inspect().await.unwrap();
     assert_eq!(holdings.threads, 2);
     assert_eq!(holdings.descriptors.len(), 3, "{holdings:?}");
@@ -196,7 +194,7 @@ async fn a_fork_ends_alone_and_a_cell_with_all_its_forks() {
 #[tokio::test]
 async fn a_slot_that_is_dropped_leaves_nothing_with_the_template() {
     let house = House::new().await;
-    let mut cell = cell(&house, "pass", "").await;
+    let cell = cell(&house, "pass", "").await;
     for _ in 0..3 {
         drop(cell.slot().await.unwrap());
     }

@@ -35,6 +35,11 @@ pub trait Launcher: Send + Sync + 'static {
         0
     }
 
+    /// Templates that stand.
+    fn templates_standing(&self) -> usize {
+        0
+    }
+
     /// Whether a launch of `revision` would be a fork of a template that is ready, so that starting one ahead costs next to
     /// nothing. Answers at once; asked on the way of a call.
     fn forks(&self, _revision: &Revision) -> bool {
@@ -81,7 +86,7 @@ pub struct Launched {
     pub lanes: Vec<OwnedFd>,
     /// The non-blocking read end of its log pipe.
     pub log: OwnedFd,
-    /// What it was started from: [`Start::Pooled`] or [`Start::Cold`].
+    /// What it was started from: [`Start::Forked`], [`Start::Pooled`] or [`Start::Cold`].
     pub start: Start,
     /// How long its parts took.
     pub stages: Stages,

@@ -7,14 +7,14 @@
 //!
 //! The task ends when the last handle is dropped, and the slots with it.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
 use std::time::{Duration, Instant};
 
 use sandbox::{GroupName, Limits, Plan, Shape, Slot, Spawner};
 use tokio::sync::Notify;
 
-use crate::policy::{ARRIVALS_SEEN_FOR, slots_ahead};
+use super::stock::{Stands, Stock};
+use crate::policy::slots_ahead;
 
 /// How often the number is looked at without anybody having taken one.
 const LOOK: Duration = Duration::from_secs(5);
@@ -23,27 +23,21 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// See the module's head.
 pub(super) struct Refill {
-    shelf: Mutex<Shelf>,
+    stock: Mutex<Stock<Slot>>,
     taken: Notify,
 }
 
-struct Shelf {
-    standing: Vec<Slot>,
-    /// When slots were wanted, lately.
-    wanted: VecDeque<Instant>,
-    /// How long one takes to build, as an average that forgets.
-    build_time: Duration,
+impl Stands for Slot {
+    fn stands(&self) -> bool {
+        Slot::stands(self)
+    }
 }
 
 impl Refill {
     /// Starts the task that builds.
     pub(super) fn start(spawner: Spawner) -> Arc<Refill> {
         let refill = Arc::new(Refill {
-            shelf: Mutex::new(Shelf {
-                standing: Vec::new(),
-                wanted: VecDeque::new(),
-                build_time: Duration::from_millis(5),
-            }),
+            stock: Mutex::new(Stock::new(slots_ahead)),
             taken: Notify::new(),
         });
         tokio::spawn(keep(Arc::downgrade(&refill), spawner));
@@ -55,23 +49,18 @@ impl Refill {
         if !Slot::fits(plan) {
             return None;
         }
-        let slot = {
-            let mut shelf = self.lock();
-            shelf.wanted.push_back(Instant::now());
-            // The youngest first: what it touched is still in the caches.
-            std::iter::from_fn(|| shelf.standing.pop()).find(Slot::stands)
-        };
+        let slot = self.lock().take(Instant::now());
         self.taken.notify_one();
         slot
     }
 
     /// How many stand.
     pub(super) fn standing(&self) -> usize {
-        self.lock().standing.len()
+        self.lock().standing()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Shelf> {
-        self.shelf.lock().expect("nothing panics under the lock")
+    fn lock(&self) -> MutexGuard<'_, Stock<Slot>> {
+        self.stock.lock().expect("nothing panics under the lock")
     }
 }
 
@@ -113,26 +102,5 @@ async fn keep(refill: Weak<Refill>, spawner: Spawner) {
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
-    }
-}
-
-impl Shelf {
-    /// How many are missing, and those that are too many or have fallen.
-    fn balance(&mut self, now: Instant) -> (usize, Vec<Slot>) {
-        while self.wanted.front().is_some_and(|at| now - *at > ARRIVALS_SEEN_FOR) {
-            self.wanted.pop_front();
-        }
-        let (standing, mut surplus): (Vec<_>, Vec<_>) = self.standing.drain(..).partition(Slot::stands);
-        self.standing = standing;
-        let wanted = slots_ahead(self.wanted.len(), self.build_time);
-        if self.standing.len() > wanted {
-            surplus.extend(self.standing.drain(wanted..));
-        }
-        (wanted.saturating_sub(self.standing.len()), surplus)
-    }
-
-    fn add(&mut self, slot: Slot, took: Duration) {
-        self.build_time = (self.build_time * 7 + took) / 8;
-        self.standing.push(slot);
     }
 }

@@ -1,16 +1,18 @@
-//! The launcher of the product: each revision in a sandbox of its own.
+//! The launcher of the product: each revision in a sandbox of its own, forked from its template where there is one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use functions::runtimes::{HostRuntimes, launch};
 use functions::{FunctionName, Revision};
-use sandbox::{LaunchError, Obituary, Plan, Sandbox, Spawner};
+use sandbox::{Cell, LaunchError, Obituary, Plan, Sandbox, Spawner};
 
-use super::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Stages, Usage};
+use super::cells::Cells;
+use super::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Listener, Stages, StartClass, Usage};
 use super::ledger::Ledger;
 use super::refill::Refill;
 use crate::fate::{Fate, StartFailure};
+use crate::log_tap::LogSink;
 use crate::plan::plan;
 use crate::start::{Purpose, Start};
 
@@ -19,17 +21,48 @@ pub(crate) struct Sandboxed {
     spawner: Spawner,
     runtimes: HostRuntimes,
     refill: Arc<Refill>,
+    cells: Arc<Cells>,
     ledger: Arc<Ledger>,
 }
 
+/// A sandbox that was started, from what, and the cell that it lives in.
+struct Begun {
+    sandbox: Sandbox,
+    start: Start,
+    cell: Option<Arc<Cell>>,
+}
+
 impl Sandboxed {
-    pub(crate) fn new(spawner: Spawner, runtimes: HostRuntimes) -> Sandboxed {
+    /// `sink` takes what templates print.
+    pub(crate) fn new(spawner: Spawner, runtimes: HostRuntimes, sink: Arc<dyn LogSink>) -> Sandboxed {
+        let ledger = Arc::<Ledger>::default();
         Sandboxed {
             refill: Refill::start(spawner.clone()),
+            cells: Cells::new(spawner.clone(), runtimes.clone(), sink, ledger.clone()),
             spawner,
             runtimes,
-            ledger: Arc::default(),
+            ledger,
         }
+    }
+
+    async fn begin(&self, revision: &Revision, purpose: Purpose) -> Result<Begun, StartFailure> {
+        if purpose != Purpose::Check
+            && let Some((sandbox, cell)) = self.cells.fork(revision, purpose == Purpose::Ahead).await
+        {
+            return Ok(Begun {
+                sandbox,
+                start: Start::Forked,
+                cell: Some(cell),
+            });
+        }
+        let launch = launch(revision, &self.runtimes).map_err(|error| StartFailure::Plan(error.into()))?;
+        let plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;
+        let (sandbox, start) = self.sandbox(&plan).await.map_err(failed)?;
+        Ok(Begun {
+            sandbox,
+            start,
+            cell: None,
+        })
     }
 
     async fn sandbox(&self, plan: &Plan) -> Result<(Sandbox, Start), LaunchError> {
@@ -46,11 +79,13 @@ impl Sandboxed {
 }
 
 impl Launcher for Sandboxed {
-    fn launch<'a>(&'a self, revision: &'a Revision, _purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
-        Box::pin(async {
-            let launch = launch(revision, &self.runtimes).map_err(|error| StartFailure::Plan(error.into()))?;
-            let plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;
-            let (mut sandbox, start) = self.sandbox(&plan).await.map_err(failed)?;
+    fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
+        Box::pin(async move {
+            let Begun {
+                mut sandbox,
+                start,
+                cell,
+            } = self.begin(revision, purpose).await?;
             let lanes = sandbox.take_lanes();
             let log = sandbox.take_log().expect("nobody took the log before");
             let phases = sandbox.phases();
@@ -67,6 +102,7 @@ impl Launcher for Sandboxed {
                 sandbox,
                 function: revision.name.clone(),
                 ledger: self.ledger.clone(),
+                _cell: cell,
             };
             Ok(Launched {
                 body: Box::new(body),
@@ -90,7 +126,28 @@ impl Launcher for Sandboxed {
         self.refill.standing()
     }
 
+    fn templates_standing(&self) -> usize {
+        self.cells.standing()
+    }
+
+    fn forks(&self, revision: &Revision) -> bool {
+        self.cells.forks(revision)
+    }
+
+    fn class(&self, revision: &Revision) -> StartClass {
+        self.cells.class(revision)
+    }
+
+    fn forget_prepared(&self, function: &FunctionName) {
+        self.cells.forget(function);
+    }
+
+    fn announce_to(&self, listener: Listener) {
+        self.cells.announce_to(listener);
+    }
+
     fn forget(&self, function: &FunctionName) {
+        self.cells.forget(function);
         self.ledger.close(function);
     }
 }
@@ -100,6 +157,8 @@ struct Body {
     sandbox: Arc<Sandbox>,
     function: FunctionName,
     ledger: Arc<Ledger>,
+    /// Which would take it along when it goes.
+    _cell: Option<Arc<Cell>>,
 }
 
 fn failed(error: LaunchError) -> StartFailure {

@@ -6,9 +6,17 @@ use std::time::Duration;
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::{CPU, INSTANCES, MEMORY, Metrics, PIDS, QUEUE_DEPTH, Record, SLOTS};
+use super::{CPU, INSTANCES, MEMORY, Metrics, PIDS, QUEUE_DEPTH, Record, SLOTS, TEMPLATES};
 use crate::driver::launcher::Usage;
 use crate::shelf::{Condition, Counts};
+
+/// What stands ready at one moment.
+pub(crate) struct Prepared {
+    /// Slots that are nobody's.
+    pub(crate) slots: usize,
+    /// Templates.
+    pub(crate) templates: usize,
+}
 
 /// One function at one moment.
 pub(crate) struct Sample {
@@ -19,7 +27,7 @@ pub(crate) struct Sample {
 }
 
 /// Gathers everything.
-pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], slots_standing: usize) -> Vec<MetricFamily> {
+pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], prepared: Prepared) -> Vec<MetricFamily> {
     let gauge = |name, help, labels: &[&str]| {
         IntGaugeVec::new(Opts::new(name, help), labels).expect("names and labels are valid")
     };
@@ -35,7 +43,10 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], slots_standing: usiz
 
     let slots =
         IntGauge::new(SLOTS, "Slots that stand ahead of the starts that will want them.").expect("the name is valid");
-    slots.set(i64::try_from(slots_standing).unwrap_or(i64::MAX));
+    slots.set(i64::try_from(prepared.slots).unwrap_or(i64::MAX));
+    let templates =
+        IntGauge::new(TEMPLATES, "Templates that stand, from which instances are forked.").expect("the name is valid");
+    templates.set(i64::try_from(prepared.templates).unwrap_or(i64::MAX));
 
     for sample in samples {
         let name = sample.record.name.as_str();
@@ -57,8 +68,9 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], slots_standing: usiz
     }
 
     let moment = Registry::new();
-    let collectors: [Box<dyn prometheus::core::Collector>; 6] = [
+    let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
         Box::new(slots),
+        Box::new(templates),
         Box::new(instances),
         Box::new(queue),
         Box::new(memory),

@@ -1,4 +1,4 @@
-//! How many slots stand ahead that are nobody's.
+//! How many slots stand ahead: those that are nobody's, and those of a function's cell; and how long a template serves.
 
 use std::time::Duration;
 
@@ -19,6 +19,27 @@ pub(crate) fn slots_ahead(wanted: usize, build_time: Duration) -> usize {
     let expected = wanted as f64 / ARRIVALS_SEEN_FOR.as_secs_f64() * build_time.as_secs_f64();
     (quantile(expected, MISSES, MOST_SLOTS) + FEWEST_SLOTS).min(MOST_SLOTS)
 }
+
+/// Slots of a cell that stand although none was wanted lately: one for the fork that waits, one for the fork on demand.
+const FEWEST_OF_A_CELL: usize = 2;
+/// Slots of one cell that stand at most.
+const MOST_OF_A_CELL: usize = 16;
+
+/// The same for the slots of one cell.
+pub(crate) fn cell_slots_ahead(wanted: usize, build_time: Duration) -> usize {
+    let expected = wanted as f64 / ARRIVALS_SEEN_FOR.as_secs_f64() * build_time.as_secs_f64();
+    (quantile(expected, MISSES, MOST_OF_A_CELL) + FEWEST_OF_A_CELL).min(MOST_OF_A_CELL)
+}
+
+/// How long a template stands while no start uses it.
+pub(crate) const TEMPLATE_KEPT_FOR: Duration = Duration::from_secs(15 * 60);
+/// Forks after which a template is replaced: they all share its layout of memory, so that one who learns it from one fork
+/// knows it of the next.
+pub(crate) const FORKS_OF_A_TEMPLATE: u64 = 5_000;
+/// The time after which it is.
+pub(crate) const LIFE_OF_A_TEMPLATE: Duration = Duration::from_secs(60 * 60);
+/// Deaths of templates of one revision after which it gets no more.
+pub(crate) const DEATHS_FORGIVEN: u32 = 3;
 
 #[cfg(test)]
 mod tests {

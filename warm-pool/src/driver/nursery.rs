@@ -1,0 +1,233 @@
+//! One template that stands, with slots of its cell that wait for its forks.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use functions::Revision;
+use prometheus::IntCounter;
+use sandbox::{Cell, CellSlot, Holdings, LaunchError, Plan, Sandbox};
+use serde::Deserialize;
+use tokio::sync::Notify;
+
+use super::bring_up::init_time;
+use super::cells::Cells;
+use super::stock::{Stands, Stock};
+use crate::log_tap::{LogTap, Source};
+use crate::policy::{FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, cell_slots_ahead};
+use crate::shelf::InstanceId;
+
+/// How often the number of slots is looked at without anybody having taken one.
+const LOOK: Duration = Duration::from_secs(5);
+/// The pause after a slot could not be built.
+const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// See the module's head.
+pub(super) struct Nursery {
+    cell: Arc<Cell>,
+    stock: Mutex<Stock<CellSlot>>,
+    taken: Notify,
+    forks: AtomicU64,
+    since: Instant,
+    _log: LogTap,
+}
+
+/// Why a template is not kept any longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// It has forked often, or is old.
+    DoneItsTime,
+    /// The function is not called any more.
+    Unused,
+    /// It ended by itself.
+    Died,
+}
+
+/// What a template says.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Word {
+    /// The function is loaded; the first files that this wrote.
+    Ready {
+        #[serde(rename = "ready")]
+        _ready: bool,
+        written: Vec<String>,
+    },
+    /// It can't be loaded.
+    Failed { failed: String },
+    /// It forked into a slot, or failed with the negative of this error.
+    Forked {
+        #[serde(rename = "forked")]
+        _slot: u64,
+        pid: i64,
+    },
+}
+
+impl Stands for CellSlot {
+    fn stands(&self) -> bool {
+        CellSlot::stands(self)
+    }
+}
+
+/// Initialises a template.
+///
+/// # Errors
+/// Why the function has none, as a sentence for its owner.
+pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Result<Nursery, String> {
+    let mut cell = cells.spawner.cell(plan).await.map_err(|error| error.to_string())?;
+    let log = cell.take_log().ok_or("it has no log")?;
+    let source = Source {
+        function: revision.name.clone(),
+        revision: revision.number,
+        instance: InstanceId::TEMPLATE,
+        attributes: false,
+    };
+    let dropped = IntCounter::new("dropped", "Lines of one template").map_err(|error| error.to_string())?;
+    let log = LogTap::open(log, source, cells.sink.clone(), dropped).map_err(|error| error.to_string())?;
+    cells.ledger.open(&revision.name, cell.base());
+    let word = tokio::time::timeout(init_time(revision), cell.word()).await;
+    log.drain();
+    let written = match word {
+        Err(_) => return Err("it is not initialised within the time for that".to_owned()),
+        Ok(None) => return Err("its template ended while it was initialised".to_owned()),
+        Ok(Some(bytes)) => match serde_json::from_slice(&bytes) {
+            Ok(Word::Ready { written, .. }) => written,
+            Ok(Word::Failed { failed }) => return Err(format!("its template can't be initialised: {failed}")),
+            Ok(Word::Forked { .. }) | Err(_) => return Err("its template said something unexpected".to_owned()),
+        },
+    };
+    let holdings = cell.inspect().await.map_err(|error| error.to_string())?;
+    match unfit(&holdings, &written) {
+        Some(why) => Err(why),
+        None => Ok(Nursery {
+            cell: Arc::new(cell),
+            stock: Mutex::new(Stock::new(cell_slots_ahead)),
+            taken: Notify::new(),
+            forks: AtomicU64::new(0),
+            since: Instant::now(),
+            _log: log,
+        }),
+    }
+}
+
+/// Why a template with such holdings must not be forked.
+fn unfit(holdings: &Holdings, written: &[String]) -> Option<String> {
+    if holdings.threads != 1 {
+        return Some(format!(
+            "{} threads run after its import, and forks would lack them",
+            holdings.threads
+        ));
+    }
+    // Harmless, however often it is open.
+    if let Some(open) = holdings.descriptors.iter().find(|target| *target != "/dev/null") {
+        return Some(format!("its import leaves {open} open, which forks would share"));
+    }
+    if let Some(shared) = holdings.shared.first() {
+        return Some(format!("its import maps {shared} to write in, which forks would share"));
+    }
+    let file = written.first()?;
+    Some(format!(
+        "its import writes {file} to /tmp or /dev/shm, which forks would lack"
+    ))
+}
+
+impl Nursery {
+    /// A fork in a slot of its own, with the cell that it lives in.
+    pub(super) async fn fork(&self, rehearse: bool) -> Result<(Sandbox, Arc<Cell>), LaunchError> {
+        let standing = self.lock().take(Instant::now());
+        self.taken.notify_one();
+        let slot = match standing {
+            Some(slot) => slot,
+            None => self.cell.slot().await?,
+        };
+        self.forks.fetch_add(1, Ordering::Relaxed);
+        Ok((slot.fork(rehearse)?, self.cell.clone()))
+    }
+
+    /// Keeps slots standing until the template has done its time, is gone, or `unused` says so.
+    pub(super) async fn keep(&self, unused: impl Fn() -> bool) -> Ending {
+        let listened = async {
+            while let Some(word) = self.cell.word().await {
+                match serde_json::from_slice(&word) {
+                    Ok(Word::Forked { pid: 1.., .. }) => {}
+                    Ok(Word::Forked { pid, .. }) => {
+                        let error = std::io::Error::from_raw_os_error(i32::try_from(-pid).unwrap_or_default());
+                        tracing::warn!(cell = self.cell.id(), %error, "a template could not fork");
+                    }
+                    _ => tracing::warn!(cell = self.cell.id(), "a template said something unexpected"),
+                }
+            }
+        };
+        tokio::select! {
+            () = listened => Ending::Died,
+            ending = self.refill(unused) => ending,
+        }
+    }
+
+    async fn refill(&self, unused: impl Fn() -> bool) -> Ending {
+        loop {
+            if self.forks.load(Ordering::Relaxed) >= FORKS_OF_A_TEMPLATE || self.since.elapsed() >= LIFE_OF_A_TEMPLATE {
+                return Ending::DoneItsTime;
+            }
+            if unused() {
+                return Ending::Unused;
+            }
+            let (missing, surplus) = self.lock().balance(Instant::now());
+            drop(surplus);
+            if missing == 0 {
+                // Either way the numbers are looked at anew.
+                let _passed = tokio::time::timeout(LOOK, self.taken.notified()).await;
+                continue;
+            }
+            let began = Instant::now();
+            match self.cell.slot().await {
+                Ok(slot) => self.lock().add(slot, began.elapsed()),
+                Err(error) => {
+                    tracing::warn!(cell = self.cell.id(), %error, "no slot could be built for a fork");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Stock<CellSlot>> {
+        self.stock.lock().expect("nothing panics under the lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_that_holds_what_forks_would_share_or_lack_is_unfit_and_says_why() {
+        let fit = Holdings {
+            threads: 1,
+            descriptors: vec!["/dev/null".to_owned()],
+            shared: Vec::new(),
+        };
+        assert_eq!(unfit(&fit, &[]), None);
+        let says = |holdings: &Holdings, written: &[String], what: &str| {
+            assert!(unfit(holdings, written).is_some_and(|why| why.contains(what)), "{what}");
+        };
+        says(
+            &Holdings {
+                threads: 3,
+                ..fit.clone()
+            },
+            &[],
+            "3 threads",
+        );
+        let open = Holdings {
+            descriptors: vec!["/dev/null".to_owned(), "socket:[7]".to_owned()],
+            ..fit.clone()
+        };
+        says(&open, &[], "socket:[7] open");
+        let shared = Holdings {
+            shared: vec!["/dev/zero".to_owned()],
+            ..fit.clone()
+        };
+        says(&shared, &[], "maps /dev/zero");
+        says(&fit, &["cache".to_owned()], "writes cache");
+    }
+}

@@ -1,0 +1,107 @@
+//! Things of one kind that stand ready, and how many of them are to stand: pure counting.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::policy::ARRIVALS_SEEN_FOR;
+
+/// What can be in stock.
+pub(super) trait Stands {
+    /// Whether it still stands, as far as is known.
+    fn stands(&self) -> bool;
+}
+
+/// See the module's head.
+pub(super) struct Stock<T> {
+    standing: Vec<T>,
+    /// When one was wanted, lately.
+    wanted: VecDeque<Instant>,
+    /// How long one takes to build, as an average that forgets.
+    build_time: Duration,
+    /// How many are to stand, by how many were wanted lately and by the time that one takes.
+    number: fn(usize, Duration) -> usize,
+}
+
+impl<T: Stands> Stock<T> {
+    /// An empty one.
+    pub(super) fn new(number: fn(usize, Duration) -> usize) -> Self {
+        Stock {
+            standing: Vec::new(),
+            wanted: VecDeque::new(),
+            build_time: Duration::from_millis(5),
+            number,
+        }
+    }
+
+    /// One that stands. Asking for it counts, whether there is one or not.
+    pub(super) fn take(&mut self, now: Instant) -> Option<T> {
+        self.wanted.push_back(now);
+        // The youngest first: what it touched is still in the caches.
+        std::iter::from_fn(|| self.standing.pop()).find(T::stands)
+    }
+
+    /// How many stand.
+    pub(super) fn standing(&self) -> usize {
+        self.standing.len()
+    }
+
+    /// How many are missing, and those that are too many or have fallen.
+    pub(super) fn balance(&mut self, now: Instant) -> (usize, Vec<T>) {
+        while self.wanted.front().is_some_and(|at| now - *at > ARRIVALS_SEEN_FOR) {
+            self.wanted.pop_front();
+        }
+        let (standing, mut surplus): (Vec<_>, Vec<_>) = self.standing.drain(..).partition(T::stands);
+        self.standing = standing;
+        let wanted = (self.number)(self.wanted.len(), self.build_time);
+        if self.standing.len() > wanted {
+            surplus.extend(self.standing.drain(wanted..));
+        }
+        (wanted.saturating_sub(self.standing.len()), surplus)
+    }
+
+    /// One was built, which took so long.
+    pub(super) fn add(&mut self, one: T, took: Duration) {
+        self.build_time = (self.build_time * 7 + took) / 8;
+        self.standing.push(one);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Thing(bool);
+
+    impl Stands for Thing {
+        fn stands(&self) -> bool {
+            self.0
+        }
+    }
+
+    #[test]
+    fn what_fell_is_neither_handed_out_nor_counted() {
+        let mut stock = Stock::new(|_, _| 2);
+        let now = Instant::now();
+        assert_eq!(stock.balance(now).0, 2);
+        stock.add(Thing(true), Duration::ZERO);
+        stock.add(Thing(false), Duration::ZERO);
+        let (missing, surplus) = stock.balance(now);
+        assert_eq!((missing, surplus.len(), stock.standing()), (1, 1, 1));
+        stock.add(Thing(false), Duration::ZERO);
+        assert!(stock.take(now).is_some_and(|thing| thing.0));
+        assert!(stock.take(now).is_none());
+    }
+
+    #[test]
+    fn the_number_follows_what_was_wanted_lately() {
+        let mut stock = Stock::new(|wanted, _| wanted);
+        let now = Instant::now();
+        for _ in 0..3 {
+            assert!(stock.take(now).is_none());
+            stock.add(Thing(true), Duration::ZERO);
+        }
+        assert_eq!(stock.balance(now).0, 0);
+        let (missing, surplus) = stock.balance(now + ARRIVALS_SEEN_FOR + Duration::from_secs(1));
+        assert_eq!((missing, surplus.len()), (0, 3));
+    }
+}
