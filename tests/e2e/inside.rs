@@ -167,7 +167,11 @@ async fn only_its_own_processes_are_there() {
     ));
     server.deploy("neighbour", &noisy, &[]).await;
     server.call("neighbour").await.good();
-    assert_eq!(processes::marked(&marker).len(), 1, "the host sees it");
+    // Its name is there a moment after its program is executed.
+    tests::poll::until("the process, as the host sees it", async || {
+        (processes::marked(&marker).len() == 1).then_some(())
+    })
+    .await;
     let source = Source::python_body(
         "    pids = [int(p) for p in os.listdir('/proc') if p.isdigit()]\n    \
          return {'pids': pids, 'me': os.getpid(), 'words': [open(f'/proc/{p}/cmdline').read() for p in pids]}",

@@ -8,3 +8,4 @@ mod lifecycle;
 mod limits;
 mod load;
 mod main_job;
+mod templates;

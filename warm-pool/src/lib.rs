@@ -44,6 +44,7 @@ pub mod view;
 pub use deploy::build::BuildError;
 pub use deploy::check::{CheckError, CheckReport};
 pub use driver::launcher;
+pub use driver::launcher::StartClass;
 pub use fate::{AcquireError, Fate, StartFailure};
 pub use host::{Host, HostError, SPAWNER_ENTRY, Started, spawner_main};
 pub use lane::{Lane, LaneError};

@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use crate::deploy::build::{BuildError, build};
 use crate::deploy::check::{CheckError, CheckReport, check};
 use crate::driver::Driver;
-use crate::driver::launcher::Launcher;
+use crate::driver::launcher::{Launcher, StartClass};
 use crate::driver::sandboxed::Sandboxed;
 use crate::fate::AcquireError;
 use crate::lease::Lease;
@@ -162,6 +162,11 @@ impl Pool {
     /// callers go through their blocking pool.
     pub fn describe(&self, name: &FunctionName) -> Option<FunctionPoolView> {
         self.driver.find(name).map(|fleet| fleet.describe())
+    }
+
+    /// How instances of `revision` are started, and why not otherwise.
+    pub fn class(&self, revision: &Revision) -> StartClass {
+        self.driver.launcher.class(revision)
     }
 
     /// All metrics of the pool, to be encoded together with the caller's own. Reads files of the kernel for each instance, so async

@@ -92,7 +92,7 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
     let mut env = environment(revision);
     let (program, argv) = match runtime {
         Runtime::Python => {
-            env.extend(python::env());
+            env.extend(python::env(settings.cpu.as_millis()));
             (Program::Exec, python::argv())
         }
         Runtime::Node => (Program::Exec, node::argv(settings.memory)),

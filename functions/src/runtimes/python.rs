@@ -38,7 +38,13 @@ pub(super) fn template_argv(given_up: &[u8]) -> Vec<String> {
     argv
 }
 
-/// Where modules are found besides the interpreter's own places: the function itself, then its dependencies.
-pub(super) fn env() -> Vec<(String, String)> {
-    vec![("PYTHONPATH".to_owned(), "/function:/function/.fn-packages".to_owned())]
+/// Where modules are found besides the interpreter's own places: the function itself, then its dependencies. And how many
+/// threads the libraries of numpy start when they are imported: one for each processor of the host otherwise, which a
+/// function with one processor or less has no use for, and which would keep it from being forked.
+pub(super) fn env(cpu_millis: u32) -> Vec<(String, String)> {
+    let mut env = vec![("PYTHONPATH".to_owned(), "/function:/function/.fn-packages".to_owned())];
+    if cpu_millis <= 1000 {
+        env.extend(["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"].map(|name| (name.to_owned(), "1".to_owned())));
+    }
+    env
 }

@@ -66,6 +66,9 @@ pub(super) struct Function {
     /// The settings of the live revision: every key of fn.toml with its value.
     #[schema(value_type = Object)]
     settings: Settings,
+    /// How its instances are started: `name` is `fork`, from its template, or `exec`; `why` says why it is not forked.
+    #[schema(value_type = Object)]
+    class: warm_pool::StartClass,
     /// Its instances, the oldest first.
     #[schema(value_type = Vec<Object>)]
     instances: Vec<InstanceView>,
@@ -172,6 +175,7 @@ pub(super) async fn show(
             bundle: live.bundle,
             created: live.created,
             settings: live.settings.clone(),
+            class: gateway.pool.class(&live),
             instances,
             counts,
             last_failure,

@@ -98,6 +98,9 @@ mod tests {
         let now = Instant::now();
         for _ in 0..3 {
             assert!(stock.take(now).is_none());
+        }
+        assert_eq!(stock.balance(now).0, 3);
+        for _ in 0..3 {
             stock.add(Thing(true), Duration::ZERO);
         }
         assert_eq!(stock.balance(now).0, 0);

@@ -6,14 +6,15 @@ use super::slot::Condition;
 use crate::policy::Arrivals;
 use crate::start::{ColdReason, Poison, Purpose};
 
-/// The number of an instance, unique within its function while the server runs, from 1; 0 is the function's template.
+/// The number of an instance, unique within its function while the server runs; the function's template has the
+/// largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
 pub struct InstanceId(pub(crate) u64);
 
 impl InstanceId {
     /// What the template of a function is numbered, in logs.
-    pub(crate) const TEMPLATE: InstanceId = InstanceId(0);
+    pub(crate) const TEMPLATE: InstanceId = InstanceId(u64::MAX);
 }
 
 impl std::fmt::Display for InstanceId {
@@ -133,7 +134,7 @@ pub(crate) struct Past {
     pub(crate) ended: Option<ColdReason>,
     /// What is known of its calls.
     pub(super) arrivals: Arrivals,
-    pub(super) last_instance: u64,
+    pub(super) next_instance: u64,
 }
 
 /// Counts over the whole shelf.

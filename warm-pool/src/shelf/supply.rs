@@ -91,8 +91,8 @@ impl Shelf {
 
     fn start(&mut self, now: Instant, at: usize, purpose: Purpose, reason: ColdReason, out: &mut Vec<Command>) {
         let revision = self.editions[at].number;
-        self.past.last_instance += 1;
-        let instance = InstanceId(self.past.last_instance);
+        let instance = InstanceId(self.past.next_instance);
+        self.past.next_instance += 1;
         self.slots.insert(instance, Slot::starting(revision, now));
         out.push(Command::Start {
             instance,

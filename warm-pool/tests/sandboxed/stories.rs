@@ -73,7 +73,7 @@ async fn exchange(lease: &mut Lease, event: &str) -> Result<Result<String, Strin
 
 async fn python_is_cold_once_and_warm_after(house: &House<'_>) {
     let code = "import os\nprint('loading')\ndef handler(event, context):\n    print('called')\n    return [os.getuid(), os.getcwd()]\n";
-    let revision = house.deploy("python", Runtime::Python, "", code);
+    let revision = house.deploy("python", Runtime::Python, "[scale]\nahead = 0", code);
     let mut lease = acquire(house, &revision).await;
     assert_eq!((lease.start(), lease.reason()), (Start::Cold, Some(ColdReason::First)));
     let phases = lease.phases();
