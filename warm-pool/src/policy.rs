@@ -7,11 +7,15 @@
 //! | `scaling` | how many instances are started for calls that wait, and when |
 //! | `ahead` | how many instances wait that never ran a call |
 //! | `arrivals` | what is known of the calls of a function |
+//! | `gaps` | how long it is left alone between two of them |
+//! | `ladder` | how long an instance that nobody calls stays on each rung |
 //! | `poisson` | how many of something are enough |
 //! | `slots` | how many slots stand ahead, and how long a template serves |
 
 mod ahead;
 mod arrivals;
+mod gaps;
+mod ladder;
 mod poisson;
 mod scaling;
 mod slots;
@@ -22,6 +26,7 @@ use functions::{Ahead, Reuse};
 
 pub(crate) use self::ahead::{Outlook, SETTLE, WINDOW, ahead, missing};
 pub(crate) use self::arrivals::Arrivals;
+pub(crate) use self::ladder::{OWN_MEMORY, Step, stays_for};
 pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
 pub(crate) use self::slots::{
     ARRIVALS_SEEN_FOR, DEATHS_FORGIVEN, FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, TEMPLATE_KEPT_FOR, cell_slots_ahead,

@@ -112,7 +112,9 @@ impl Shelf {
             // Nothing waits ahead, or not for long. What is to be started for that is looked at when this call is answered.
             self.editions[at].hold(now);
         }
-        self.past.arrivals.called(now);
+        if self.past.arrivals.called(now) {
+            self.judge_idleness(at);
+        }
         if let Some(grant) = self.lease_free_lane(at) {
             if grant.kind == GrantKind::Ahead {
                 self.took_a_new_one(now, at, out);
@@ -225,7 +227,7 @@ impl Shelf {
             } else if self.editions[at].retired {
                 self.settle(now, at, out);
             } else {
-                let idle = self.editions[at].scale.idle;
+                let idle = self.editions[at].stays_for;
                 self.wake(now + idle);
             }
         }
@@ -331,6 +333,7 @@ impl Shelf {
             self.past.arrivals = Arrivals::default();
             for edition in &mut self.editions {
                 edition.advice = Advice::default();
+                edition.stays_for = edition.scale.idle;
             }
         }
         for id in &ids {

@@ -1,6 +1,9 @@
-//! What is known of the calls of a function: when the last one came, and at which rate they found no used instance.
+//! What is known of the calls of a function: when the last one came, how long it is left alone between them, and at which rate
+//! they found no used instance.
 
 use std::time::{Duration, Instant};
+
+use super::gaps::Gaps;
 
 /// How fast the rate forgets: what is that old counts a third.
 const RATE_MEMORY: Duration = Duration::from_secs(10);
@@ -36,12 +39,19 @@ impl Rate {
 pub(crate) struct Arrivals {
     last: Option<Instant>,
     cold: Rate,
+    gaps: Gaps,
 }
 
 impl Arrivals {
-    /// A call came.
-    pub(crate) fn called(&mut self, now: Instant) {
-        self.last = Some(now);
+    /// A call came. Returns whether it told anything new of how long the function is left alone.
+    pub(crate) fn called(&mut self, now: Instant) -> bool {
+        let last = self.last.replace(now);
+        last.is_some_and(|last| self.gaps.add(now.saturating_duration_since(last)))
+    }
+
+    /// How long the function is left alone between calls.
+    pub(crate) fn gaps(&self) -> &Gaps {
+        &self.gaps
     }
 
     /// A call found no instance that had run one.

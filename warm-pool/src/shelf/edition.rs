@@ -26,6 +26,8 @@ pub(super) struct Edition {
     /// It is live and keeps a number of instances although nobody calls.
     pub(super) provisioned: bool,
     pub(super) advice: Advice,
+    /// How long after its last call an instance goes, at most `idle`.
+    pub(super) stays_for: Duration,
     /// Until when nothing is started ahead, so that the call that caused it comes first.
     hold: Option<Instant>,
     /// In the order of arrival.
@@ -48,6 +50,7 @@ impl Edition {
             retired: false,
             provisioned: false,
             advice: Advice::default(),
+            stays_for: scale.idle,
             hold: None,
             queue: VecDeque::new(),
             free: Vec::new(),

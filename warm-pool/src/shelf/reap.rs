@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::slot::Slot;
 use super::{Command, Condition, InstanceId, KillCause, Shelf};
-use crate::policy;
+use crate::policy::{self, Step};
 
 impl Shelf {
     /// Reaps those that have been idle for too long, the longest first.
@@ -23,13 +23,29 @@ impl Shelf {
         self.reapable(now, at).first().map(|(due, _)| *due)
     }
 
+    /// Decides anew how long an instance stays after its last call. Earlier than `idle` only where a template makes the next start
+    /// a fork.
+    pub(super) fn judge_idleness(&mut self, at: usize) {
+        let edition = &mut self.editions[at];
+        edition.stays_for = match edition.start.get().filter(|_| edition.advice.forks) {
+            Some(saves) => {
+                let step = Step {
+                    memory: policy::OWN_MEMORY,
+                    saves,
+                };
+                policy::stays_for(self.past.arrivals.gaps(), step, edition.scale.idle)
+            }
+            None => edition.scale.idle,
+        };
+    }
+
     /// Those that may go, and when: all that are idle but the minimum, and but those that are to wait ahead.
     fn reapable(&mut self, now: Instant, at: usize) -> Vec<(Instant, InstanceId)> {
         let mut wanted_ahead = self.ahead_wanted(now, at) as usize;
         let edition = &self.editions[at];
-        let (revision, scale) = (edition.number, edition.scale);
+        let (revision, scale, stays_for) = (edition.number, edition.scale, edition.stays_for);
         let spare = policy::surplus(&scale, &self.tally(now, revision), edition.provisioned) as usize;
-        let due = |(id, slot): (&InstanceId, &Slot)| Some((slot.idle_since()? + scale.idle, *id));
+        let due = |(id, slot): (&InstanceId, &Slot)| Some((slot.idle_since()? + stays_for, *id));
         let of = |condition| {
             let own =
                 move |(_, slot): &(&InstanceId, &Slot)| slot.revision == revision && slot.condition() == condition;

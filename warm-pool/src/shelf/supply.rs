@@ -18,6 +18,7 @@ impl Shelf {
         let edition = &mut self.editions[at];
         if edition.advice != advice {
             edition.advice = advice;
+            self.judge_idleness(at);
             self.settle(now, at, out);
         }
     }

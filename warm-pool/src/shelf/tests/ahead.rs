@@ -198,3 +198,54 @@ fn only_the_live_revision_waits_ahead() {
     };
     assert_eq!(desk.give_back(grant), []);
 }
+
+/// Calls the function every five minutes, until the shelf knows that; one instance ran and is idle.
+fn seldom_called(forks: bool) -> Desk {
+    let mut desk = Desk::with(|scale| (scale.ahead, scale.idle) = (Ahead::Exactly(0), LONG));
+    desk.warm();
+    desk.advise(forks);
+    for _ in 0..6 {
+        desk.pass(MS * 300_000);
+        let held = match desk.acquire() {
+            Acquired::Lane(held) => held,
+            _ => {
+                let started = desk.took();
+                let [Command::Start { instance, .. }] = started[..] else {
+                    panic!("{started:?}")
+                };
+                let granted = desk.started(instance.0);
+                let [Command::Grant { grant, .. }] = granted[..] else {
+                    panic!("{granted:?}")
+                };
+                grant
+            }
+        };
+        desk.give_back(held);
+    }
+    desk
+}
+
+#[test]
+fn what_a_fork_replaces_goes_early_when_the_next_call_is_far() {
+    let mut desk = seldom_called(true);
+    assert_eq!(desk.tick(), []);
+    let due = desk.shelf.wake_by().unwrap();
+    assert!(due < desk.now + MS * 60_000, "long before idle");
+    desk.now = due;
+    assert!(matches!(
+        desk.tick()[..],
+        [Command::Kill {
+            cause: KillCause::Idle,
+            ..
+        }]
+    ));
+}
+
+#[test]
+fn without_a_template_an_instance_stays_for_all_of_idle() {
+    let mut desk = seldom_called(false);
+    assert_eq!(desk.tick(), []);
+    assert_eq!(desk.shelf.wake_by(), Some(desk.now + LONG));
+    desk.pass(LONG - MS);
+    assert_eq!(desk.tick(), []);
+}
