@@ -12,6 +12,7 @@ mod ledger;
 pub(crate) mod life;
 mod nursery;
 mod refill;
+mod relief;
 pub(crate) mod sandboxed;
 mod stock;
 pub(crate) mod timer;
@@ -84,6 +85,10 @@ impl Driver {
             .runtime
             .spawn(async move { stop.run_until_cancelled(timer.run()).await });
         let driver = Arc::new(driver);
+        let (watched, stop) = (Arc::downgrade(&driver), driver.stop.clone());
+        driver
+            .runtime
+            .spawn(async move { stop.run_until_cancelled(relief::watch_memory(watched)).await });
         let told = Arc::downgrade(&driver);
         driver.launcher.announce_to(Box::new(move |name| {
             let fleet = told.upgrade().and_then(|driver| driver.find(name));
@@ -198,15 +203,16 @@ impl Driver {
                 memory_bytes: Some(0),
                 pids: Some(0),
             };
-            let (counts, usage) = match self.find(&record.name) {
-                Some(fleet) => (fleet.counts(), fleet.usage().unwrap_or(nothing)),
-                None => (Counts::default(), nothing),
+            let (counts, usage, ahead_memory) = match self.find(&record.name) {
+                Some(fleet) => (fleet.counts(), fleet.usage().unwrap_or(nothing), fleet.ahead_memory()),
+                None => (Counts::default(), nothing, Some(0)),
             };
             let cpu = self.launcher.cpu(&record.name);
             Sample {
                 record,
                 counts,
                 usage,
+                ahead_memory,
                 cpu,
             }
         };

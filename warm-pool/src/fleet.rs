@@ -332,6 +332,23 @@ impl Fleet {
         gone
     }
 
+    /// Says whether the host is short of memory.
+    pub(crate) fn press(&self, pressed: bool) {
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        state.shelf.press(Instant::now(), pressed, &mut commands);
+        self.act_on(state, commands);
+    }
+
+    /// Kills those of `chosen` that have no call and are not kept for good. Returns their number.
+    pub(crate) fn relieve(&self, chosen: &[InstanceId]) -> usize {
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        let gone = state.shelf.relieve(Instant::now(), chosen, &mut commands);
+        self.act_on(state, commands);
+        gone
+    }
+
     /// Lets no new call in. From now on the driver is told when nothing is in flight any more.
     pub(crate) fn close(&self) {
         let mut state = self.lock();

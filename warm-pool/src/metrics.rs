@@ -25,6 +25,10 @@ pub const INSTANCES: &str = "fn_instances";
 pub const QUEUE_DEPTH: &str = "fn_queue_depth";
 /// Bytes of memory in use, over all instances.
 pub const MEMORY: &str = "fn_memory_bytes";
+/// Bytes of memory of the instances that wait for their first call.
+pub const AHEAD_MEMORY: &str = "fn_ahead_memory_bytes";
+/// Instances that were let go for the sake of the host.
+pub const EVICTIONS: &str = "fn_evictions_total";
 /// Processor time used, over all instances that ever lived.
 pub const CPU: &str = "fn_cpu_seconds_total";
 /// Slots that stand ahead.
@@ -56,6 +60,7 @@ pub const PHASE_NAMES: [&str; 9] = [
 pub(crate) struct Metrics {
     registry: Registry,
     cold_starts: IntCounterVec,
+    evictions: IntCounterVec,
     oom_kills: IntCounterVec,
     log_dropped: IntCounterVec,
     phases: HistogramVec,
@@ -84,6 +89,11 @@ impl Metrics {
                 "Instances that were started and became ready.",
                 &["function", "reason"],
             ),
+            evictions: counter(
+                EVICTIONS,
+                "Instances that were let go for the sake of the host.",
+                &["reason"],
+            ),
             oom_kills: counter(OOM_KILLS, "Kills because an instance ran out of memory.", &["function"]),
             log_dropped: counter(
                 LOG_DROPPED,
@@ -104,10 +114,17 @@ impl Metrics {
                 .expect("no two metrics share a name");
         };
         register(Box::new(metrics.cold_starts.clone()));
+        register(Box::new(metrics.evictions.clone()));
         register(Box::new(metrics.oom_kills.clone()));
+        metrics.relieved(0);
         register(Box::new(metrics.log_dropped.clone()));
         register(Box::new(metrics.phases.clone()));
         metrics
+    }
+
+    /// So many instances were let go because memory was short.
+    pub(crate) fn relieved(&self, count: usize) {
+        self.evictions.with_label_values(&["pressure"]).inc_by(count as u64);
     }
 
     /// Opens the series of a function.

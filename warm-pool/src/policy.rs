@@ -9,14 +9,18 @@
 //! | `arrivals` | what is known of the calls of a function |
 //! | `gaps` | how long it is left alone between two of them |
 //! | `ladder` | how long an instance that nobody calls stays on each rung |
+//! | `pressure` | when memory is short |
+//! | `eviction` | who goes first then |
 //! | `poisson` | how many of something are enough |
 //! | `slots` | how many slots stand ahead, and how long a template serves |
 
 mod ahead;
 mod arrivals;
+mod eviction;
 mod gaps;
 mod ladder;
 mod poisson;
+mod pressure;
 mod scaling;
 mod slots;
 
@@ -26,7 +30,9 @@ use functions::{Ahead, Reuse};
 
 pub(crate) use self::ahead::{Outlook, SETTLE, WINDOW, ahead, missing};
 pub(crate) use self::arrivals::Arrivals;
+pub(crate) use self::eviction::{Candidate, GreedyDual};
 pub(crate) use self::ladder::{OWN_MEMORY, Step, stays_for};
+pub(crate) use self::pressure::{Memory, pressure, stalled};
 pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
 pub(crate) use self::slots::{
     ARRIVALS_SEEN_FOR, DEATHS_FORGIVEN, FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, TEMPLATE_KEPT_FOR, cell_slots_ahead,

@@ -28,6 +28,7 @@ mod census;
 mod command;
 mod edition;
 mod reap;
+mod relief;
 #[cfg(test)]
 mod simulation;
 mod slot;
@@ -43,6 +44,7 @@ use functions::RevisionNumber;
 pub(crate) use self::command::{Acquired, Command, Grant, GrantKind, KillCause, Past, Refusal, WaiterId};
 pub use self::command::{Counts, InstanceId};
 use self::edition::Edition;
+pub(crate) use self::relief::Spares;
 pub use self::slot::Condition;
 use self::slot::{Slot, Stage};
 use crate::policy::{self, Arrivals, Scale};
@@ -68,6 +70,8 @@ pub(crate) struct Shelf {
     leased: u32,
     ramp: u32,
     closing: bool,
+    /// The host is short of memory.
+    pressed: bool,
     removed_through: Option<RevisionNumber>,
     wake_by: Option<Instant>,
 }
@@ -84,6 +88,7 @@ impl Shelf {
             leased: 0,
             ramp: ramp.max(1),
             closing: false,
+            pressed: false,
             removed_through: None,
             wake_by: None,
         }

@@ -83,11 +83,13 @@ pub enum ColdReason {
     Abandoned,
     /// The last instance served its one call: the function has `reuse = "request"`.
     Spent,
+    /// The last instance went because the host was short of memory.
+    Pressure,
 }
 
 impl ColdReason {
     /// Every value.
-    pub const ALL: [ColdReason; 10] = [
+    pub const ALL: [ColdReason; 11] = [
         ColdReason::First,
         ColdReason::ScaledToZero,
         ColdReason::ScaleUp,
@@ -98,6 +100,7 @@ impl ColdReason {
         ColdReason::Ahead,
         ColdReason::Abandoned,
         ColdReason::Spent,
+        ColdReason::Pressure,
     ];
 
     /// The word used in metrics and logs.
@@ -113,6 +116,7 @@ impl ColdReason {
             ColdReason::Ahead => "ahead",
             ColdReason::Abandoned => "abandoned",
             ColdReason::Spent => "spent",
+            ColdReason::Pressure => "pressure",
         }
     }
 }

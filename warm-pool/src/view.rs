@@ -15,6 +15,9 @@ pub struct FunctionPoolView {
     /// Instances by state, calls that wait, leases that are out.
     #[serde(flatten)]
     pub counts: Counts,
+    /// Bytes of memory of the instances that wait for their first call: what a start that waits for nothing costs. `None` where
+    /// nothing counts it.
+    pub ahead_memory_bytes: Option<u64>,
     /// Each instance, the oldest first.
     pub instances: Vec<InstanceView>,
     /// The last start that failed, if it is still remembered.

@@ -6,8 +6,19 @@ use std::time::{Duration, Instant};
 use super::Fleet;
 use crate::driver::launcher::Usage;
 use crate::instance::Instance;
-use crate::shelf::Counts;
+use crate::policy::OWN_MEMORY;
+use crate::shelf::{self, Condition, Counts, InstanceId};
 use crate::view::{FunctionPoolView, InstanceView};
+
+/// Instances that could go, and what is known of their function.
+pub(crate) struct Spares {
+    /// Each with how long a start takes and the bytes that it holds.
+    pub(crate) instances: Vec<(InstanceId, Duration, u64)>,
+    /// When the function was last called.
+    pub(crate) called: Option<Instant>,
+    /// Calls lately.
+    pub(crate) frequency: f64,
+}
 
 impl Fleet {
     /// Everything counted.
@@ -26,6 +37,39 @@ impl Fleet {
             })
     }
 
+    /// What those use together that wait for their first call; `None` where nothing counts it. Reads files of the kernel.
+    pub(crate) fn ahead_memory(&self) -> Option<u64> {
+        let ahead = {
+            let state = self.lock();
+            let lines = state.shelf.roll().into_iter();
+            let ahead = lines.filter(|(_, _, condition, ..)| *condition == Condition::Ahead);
+            ahead.map(|(id, ..)| id).collect::<Vec<_>>()
+        };
+        let living = self.living();
+        let those = living.iter().filter(|instance| ahead.contains(&instance.id));
+        those.map(|instance| instance.body.usage().memory_bytes).sum()
+    }
+
+    /// What could go if the host is short of memory. Reads files of the kernel.
+    pub(crate) fn spares(&self) -> Spares {
+        let shelf::Spares {
+            instances,
+            called,
+            frequency,
+        } = self.lock().shelf.spares(Instant::now());
+        let living = self.living();
+        let weighed = instances.into_iter().filter_map(|(id, start)| {
+            let instance = living.iter().find(|instance| instance.id == id)?;
+            let memory = instance.body.usage().memory_bytes.unwrap_or(OWN_MEMORY);
+            Some((id, start, memory))
+        });
+        Spares {
+            instances: weighed.collect(),
+            called,
+            frequency,
+        }
+    }
+
     /// What a person wants to know. Reads files of the kernel.
     pub(crate) fn describe(&self) -> FunctionPoolView {
         let now = Instant::now();
@@ -35,7 +79,7 @@ impl Fleet {
             (state.shelf.counts(), state.shelf.roll(), failure)
         };
         let living = self.living();
-        let instances = roll
+        let instances: Vec<InstanceView> = roll
             .into_iter()
             .map(|(id, revision, state, leased, idle_since)| {
                 let instance = living.iter().find(|instance| instance.id == id);
@@ -55,9 +99,11 @@ impl Fleet {
                 }
             })
             .collect();
+        let ahead = instances.iter().filter(|view| view.state == Condition::Ahead);
         FunctionPoolView {
             name: self.record.name.clone(),
             counts,
+            ahead_memory_bytes: ahead.map(|view| view.memory_bytes).sum(),
             instances,
             last_failure: failure.map(|failure| failure.to_string()),
         }

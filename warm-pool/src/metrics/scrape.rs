@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::{CPU, INSTANCES, MEMORY, Metrics, PIDS, QUEUE_DEPTH, Record, SLOTS, TEMPLATES};
+use super::{AHEAD_MEMORY, CPU, INSTANCES, MEMORY, Metrics, PIDS, QUEUE_DEPTH, Record, SLOTS, TEMPLATES};
 use crate::driver::launcher::Usage;
 use crate::shelf::{Condition, Counts};
 
@@ -23,6 +23,8 @@ pub(crate) struct Sample {
     pub(crate) record: Arc<Record>,
     pub(crate) counts: Counts,
     pub(crate) usage: Usage,
+    /// Bytes of those that wait for their first call.
+    pub(crate) ahead_memory: Option<u64>,
     pub(crate) cpu: Option<Duration>,
 }
 
@@ -34,6 +36,11 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], prepared: Prepared) 
     let instances = gauge(INSTANCES, "Instances by state.", &["function", "state"]);
     let queue = gauge(QUEUE_DEPTH, "Calls that wait for an instance.", &["function"]);
     let memory = gauge(MEMORY, "Memory in use over all instances, in bytes.", &["function"]);
+    let ahead_memory = gauge(
+        AHEAD_MEMORY,
+        "Memory of the instances that wait for their first call, in bytes.",
+        &["function"],
+    );
     let pids = gauge(PIDS, "Processes and threads over all instances.", &["function"]);
     let cpu = CounterVec::new(
         Opts::new(CPU, "Processor time over all instances that ever lived, in seconds."),
@@ -59,6 +66,9 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], prepared: Prepared) 
         if let Some(bytes) = sample.usage.memory_bytes {
             memory.with_label_values(&[name]).set(whole(bytes));
         }
+        if let Some(bytes) = sample.ahead_memory {
+            ahead_memory.with_label_values(&[name]).set(whole(bytes));
+        }
         if let Some(count) = sample.usage.pids {
             pids.with_label_values(&[name]).set(whole(count));
         }
@@ -68,12 +78,13 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], prepared: Prepared) 
     }
 
     let moment = Registry::new();
-    let collectors: [Box<dyn prometheus::core::Collector>; 7] = [
+    let collectors: [Box<dyn prometheus::core::Collector>; 8] = [
         Box::new(slots),
         Box::new(templates),
         Box::new(instances),
         Box::new(queue),
         Box::new(memory),
+        Box::new(ahead_memory),
         Box::new(pids),
         Box::new(cpu),
     ];

@@ -31,6 +31,8 @@ pub(crate) struct Outlook {
     pub(crate) serves: bool,
     /// Whether its last start failed. A number that was asked for is tried again all the same.
     pub(crate) fails: bool,
+    /// Whether the host is short of memory.
+    pub(crate) pressed: bool,
     /// Whether it was provisioned, so that a number that was asked for is kept although nobody calls.
     pub(crate) provisioned: bool,
     /// Time since the last call of the function.
@@ -53,7 +55,7 @@ pub(crate) fn ahead(scale: &Scale, outlook: &Outlook) -> (u32, Option<Duration>)
     match (scale.ahead, window) {
         (Ahead::Exactly(count), _) if outlook.provisioned => (count, None),
         (Ahead::Exactly(count), Some(_)) => (count, window),
-        (Ahead::Auto, Some(_)) if !outlook.fails && (outlook.forks || scale.pristine()) => {
+        (Ahead::Auto, Some(_)) if !outlook.fails && !outlook.pressed && (outlook.forks || scale.pristine()) => {
             let expected = outlook.cold_rate * (outlook.start.unwrap_or(START_GUESS) + SETTLE).as_secs_f64();
             (quantile(expected, MISSES, MOST).max(1) as u32, window)
         }
@@ -82,6 +84,7 @@ mod tests {
     const CALLED: Outlook = Outlook {
         serves: true,
         fails: false,
+        pressed: false,
         provisioned: false,
         quiet_for: Some(Duration::ZERO),
         cold_rate: 0.1,
@@ -102,6 +105,10 @@ mod tests {
         assert_eq!(ahead(&auto, &CALLED), (1, Some(WINDOW)));
         let none = [
             Outlook { fails: true, ..CALLED },
+            Outlook {
+                pressed: true,
+                ..CALLED
+            },
             Outlook { forks: false, ..CALLED },
             Outlook {
                 serves: false,

@@ -7,8 +7,10 @@ use super::gaps::Gaps;
 
 /// How fast the rate forgets: what is that old counts a third.
 const RATE_MEMORY: Duration = Duration::from_secs(10);
+/// The same for the number of calls, by which functions are compared with each other.
+const FREQUENCY_MEMORY: Duration = Duration::from_secs(600);
 
-/// A count that forgets, so that it is a rate.
+/// A count that forgets: with `memory` as the time after which a third is left.
 #[derive(Clone, Copy, Debug, Default)]
 struct Rate {
     weight: f64,
@@ -16,21 +18,16 @@ struct Rate {
 }
 
 impl Rate {
-    fn add(&mut self, now: Instant) {
-        self.weight = self.left(now) + 1.0;
+    fn add(&mut self, now: Instant, memory: Duration) {
+        self.weight = self.left(now, memory) + 1.0;
         self.at = Some(now);
     }
 
-    fn left(&self, now: Instant) -> f64 {
+    fn left(&self, now: Instant, memory: Duration) -> f64 {
         self.at.map_or(0.0, |at| {
             let age = now.saturating_duration_since(at).as_secs_f64();
-            self.weight * (-age / RATE_MEMORY.as_secs_f64()).exp()
+            self.weight * (-age / memory.as_secs_f64()).exp()
         })
-    }
-
-    /// Events in a second.
-    fn get(&self, now: Instant) -> f64 {
-        self.left(now) / RATE_MEMORY.as_secs_f64()
     }
 }
 
@@ -39,14 +36,21 @@ impl Rate {
 pub(crate) struct Arrivals {
     last: Option<Instant>,
     cold: Rate,
+    all: Rate,
     gaps: Gaps,
 }
 
 impl Arrivals {
     /// A call came. Returns whether it told anything new of how long the function is left alone.
     pub(crate) fn called(&mut self, now: Instant) -> bool {
+        self.all.add(now, FREQUENCY_MEMORY);
         let last = self.last.replace(now);
         last.is_some_and(|last| self.gaps.add(now.saturating_duration_since(last)))
+    }
+
+    /// Calls lately: of those ten minutes ago a third counts.
+    pub(crate) fn frequency(&self, now: Instant) -> f64 {
+        self.all.left(now, FREQUENCY_MEMORY)
     }
 
     /// How long the function is left alone between calls.
@@ -56,7 +60,7 @@ impl Arrivals {
 
     /// A call found no instance that had run one.
     pub(crate) fn found_none(&mut self, now: Instant) {
-        self.cold.add(now);
+        self.cold.add(now, RATE_MEMORY);
     }
 
     /// When the last call came.
@@ -66,7 +70,7 @@ impl Arrivals {
 
     /// Calls in a second that find no instance that ran one, lately.
     pub(crate) fn cold_rate(&self, now: Instant) -> f64 {
-        self.cold.get(now)
+        self.cold.left(now, RATE_MEMORY) / RATE_MEMORY.as_secs_f64()
     }
 }
 

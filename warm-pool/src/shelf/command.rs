@@ -94,6 +94,8 @@ pub(crate) enum KillCause {
     Retired,
     /// An operator evicted it.
     Evicted,
+    /// The host is short of memory.
+    Pressure,
     /// It served its one call.
     Spent,
     /// A lease was poisoned.
@@ -110,6 +112,7 @@ impl KillCause {
             KillCause::Idle => Some(ColdReason::ScaledToZero),
             KillCause::Retired => Some(ColdReason::NewRevision),
             KillCause::Evicted => Some(ColdReason::Evicted),
+            KillCause::Pressure => Some(ColdReason::Pressure),
             KillCause::Spent => Some(ColdReason::Spent),
             KillCause::Poisoned(poison) => Some(poison.reason()),
             KillCause::Failed | KillCause::Closing => None,

@@ -40,7 +40,7 @@ impl Shelf {
     }
 
     /// Those that may go, and when: all that are idle but the minimum, and but those that are to wait ahead.
-    fn reapable(&mut self, now: Instant, at: usize) -> Vec<(Instant, InstanceId)> {
+    pub(super) fn reapable(&mut self, now: Instant, at: usize) -> Vec<(Instant, InstanceId)> {
         let mut wanted_ahead = self.ahead_wanted(now, at) as usize;
         let edition = &self.editions[at];
         let (revision, scale, stays_for) = (edition.number, edition.scale, edition.stays_for);

@@ -26,6 +26,8 @@ enum Event {
     Retire(Option<u64>),
     Evict(EvictScope),
     Advise(u64, bool),
+    Press(bool),
+    Relieve,
     Pass(u64),
 }
 
@@ -46,6 +48,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => prop::option::of(1u64..4).prop_map(Event::Retire),
         1 => prop::sample::select(vec![EvictScope::Used, EvictScope::All]).prop_map(Event::Evict),
         2 => (1u64..4, any::<bool>()).prop_map(|(revision, forks)| Event::Advise(revision, forks)),
+        1 => any::<bool>().prop_map(Event::Press),
+        1 => Just(Event::Relieve),
         8 => (0u64..400).prop_map(Event::Pass),
         1 => (0u64..900_000).prop_map(Event::Pass),
     ]
@@ -230,6 +234,16 @@ impl World {
             Event::Advise(revision, forks) => {
                 let revision = RevisionNumber::new(revision).unwrap();
                 self.shelf.advise(self.now, revision, Advice { forks }, &mut out);
+            }
+            Event::Press(pressed) => self.shelf.press(self.now, pressed, &mut out),
+            Event::Relieve => {
+                let spares = self.shelf.spares(self.now).instances;
+                let ids: Vec<_> = spares.iter().map(|(id, _)| *id).collect();
+                assert!(
+                    self.leases.iter().all(|(id, _)| !ids.contains(id)),
+                    "who has a call stays"
+                );
+                assert_eq!(self.shelf.relieve(self.now, &ids, &mut out), ids.len());
             }
             Event::Pass(millis) => {
                 self.now += MS * u32::try_from(millis).unwrap();

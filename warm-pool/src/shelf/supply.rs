@@ -51,6 +51,7 @@ impl Shelf {
         let outlook = Outlook {
             serves: !self.closing && !edition.retired && live == Some(edition.number),
             fails: edition.fails(),
+            pressed: self.pressed,
             provisioned: edition.provisioned,
             quiet_for: arrivals.last().map(|last| now.saturating_duration_since(last)),
             cold_rate: arrivals.cold_rate(now),

@@ -1,6 +1,7 @@
 //! The shelf, one story at a time.
 
 mod ahead;
+mod burst;
 mod pristine;
 
 use super::*;
