@@ -72,6 +72,12 @@ async fn a_fork_waits_for_the_next_call() {
     };
     for _ in 0..3 {
         poll::until("a fork that waits", waiting).await;
+        let shown = server.fn_command(["show", "forked"]).await.good().json();
+        if let Some(counted) = shown["ahead_memory_bytes"].as_u64() {
+            let metrics = server.metrics().await;
+            assert!(counted > 0, "{shown}");
+            assert!(metrics.sum("fn_ahead_memory_bytes", &[("function", "forked")]) > 0.0);
+        }
         assert_eq!(fresh(&server, "forked").await.start(), "ahead");
     }
 }

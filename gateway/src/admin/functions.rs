@@ -75,6 +75,8 @@ pub(super) struct Function {
     /// Calls that wait, leases that are out, instances by state; null when nothing of it lives.
     #[schema(value_type = Option<Object>)]
     counts: Option<warm_pool::Counts>,
+    /// Bytes of memory of the instances that wait for their first call; null where nothing counts it.
+    ahead_memory_bytes: Option<u64>,
     /// The last start that failed, if it is still remembered.
     last_failure: Option<String>,
 }
@@ -164,9 +166,14 @@ pub(super) async fn show(
             .store
             .revisions(&name)
             .map_err(|error| super::bundles::refused(&error))?;
-        let (instances, counts, last_failure) = match gateway.pool.describe(&name) {
-            Some(view) => (view.instances, Some(view.counts), view.last_failure),
-            None => (Vec::new(), None, None),
+        let (instances, counts, ahead_memory_bytes, last_failure) = match gateway.pool.describe(&name) {
+            Some(view) => (
+                view.instances,
+                Some(view.counts),
+                view.ahead_memory_bytes,
+                view.last_failure,
+            ),
+            None => (Vec::new(), None, Some(0), None),
         };
         Ok(Function {
             url: gateway.url(&name),
@@ -178,6 +185,7 @@ pub(super) async fn show(
             class: gateway.pool.class(&live),
             instances,
             counts,
+            ahead_memory_bytes,
             last_failure,
             name,
         })
