@@ -143,7 +143,7 @@ async fn idle_instances_leave_nothing(house: &House<'_>) {
     let revision = house.deploy(
         "idle",
         Runtime::Python,
-        "idle = \"50ms\"",
+        "idle = \"50ms\"\n[scale]\nahead = 0",
         "def handler(event, context):\n    return 1\n",
     );
     let mut lease = acquire(house, &revision).await;
