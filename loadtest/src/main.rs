@@ -6,12 +6,15 @@
 mod admin;
 mod args;
 mod arrivals;
+mod census;
 mod child;
 mod client;
 mod compare;
 mod echo;
 mod floor;
 mod machine;
+mod metrics;
+mod once;
 mod pacer;
 mod phases;
 mod ratios;

@@ -62,7 +62,7 @@ async fn rounds(plan: &Plan, rounds: u32, bench: &mut Bench, subjects: &mut [Sub
     let cycles = plan.cycles.map(|cycles| cycles.div_ceil(u64::from(rounds)));
     for name in &plan.functions {
         // If not even this works, there is nothing to count. Later failures are counted.
-        admin.evict_all(name).await?;
+        admin.evict(name, plan.evict).await?;
     }
     let bar = progress(u64::from(rounds) * (subjects.len() as u64 + 1));
     for round in 0..rounds {

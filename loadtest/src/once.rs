@@ -1,0 +1,48 @@
+//! One request on a connection of its own, for what is asked beside the load and never timed: evictions and counters.
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+const LONGEST_REPLY: usize = 64 << 20;
+
+/// Why there is no whole reply.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OnceError {
+    /// The exchange broke.
+    #[error("the connection broke off: {0}")]
+    Http(#[from] hyper::Error),
+    /// The reply is too long or broke off.
+    #[error("the reply can't be read: {0}")]
+    Body(Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sends one request without a body and returns the whole reply, whatever its status.
+pub(crate) async fn exchange<S>(
+    stream: S,
+    method: Method,
+    uri: Uri,
+    host: HeaderValue,
+) -> Result<(StatusCode, Bytes), OnceError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Its error also reaches the request.
+    tokio::spawn(async move { drop(connection.await) });
+    let mut request = Request::new(Empty::<Bytes>::new());
+    *request.method_mut() = method;
+    *request.uri_mut() = uri;
+    request.headers_mut().insert(HOST, host);
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), LONGEST_REPLY)
+        .collect()
+        .await
+        .map_err(OnceError::Body)?;
+    Ok((status, body.to_bytes()))
+}
