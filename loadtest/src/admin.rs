@@ -1,4 +1,4 @@
-//! What is asked of the admin API: evictions, what is deployed, and which process the server is.
+//! What is asked of the admin API: evictions, deploys, and which process the server is.
 //!
 //! Each request opens its own connection: none of them is part of a measured time, except where a list is what is timed.
 
@@ -11,7 +11,7 @@ use http::{HeaderValue, Method, StatusCode};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
 
-use crate::once::{self, OnceError};
+use crate::once::{self, OnceError, Payload};
 
 /// The server answers an eviction only when everything is gone, so it may take a while.
 const TIMEOUT: Duration = Duration::from_secs(60);
@@ -42,6 +42,25 @@ impl Scope {
             Self::Used => "",
         }
     }
+}
+
+/// Whether the server loads the handler before a deploy goes live.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// It does.
+    Before,
+    /// It takes our word for it.
+    Skipped,
+}
+
+#[derive(Deserialize)]
+struct Uploaded {
+    digest: String,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    url: String,
 }
 
 /// The admin socket of a server.
@@ -93,19 +112,43 @@ impl Admin {
     /// Returns when no process of `function` that `scope` names is left.
     pub(crate) async fn evict(&self, function: &str, scope: Scope) -> Result<(), AdminError> {
         let path = format!("/v1/functions/{function}/evict{}", scope.query());
-        self.ask("to evict", Method::POST, &path).await.map(drop)
+        self.ask("to evict", Method::POST, &path, None).await.map(drop)
     }
 
-    /// The list of all functions, as the server sends it.
-    pub(crate) async fn list(&self) -> Result<Bytes, AdminError> {
-        self.ask("to list", Method::GET, "/v1/functions").await
+    /// Hands over a bundle, an uncompressed tar; returns its digest. One that is there already is taken once more.
+    pub(crate) async fn upload(&self, tar: Bytes) -> Result<String, AdminError> {
+        let payload = Some(("application/x-tar", tar));
+        let reply = self.ask("the bundle", Method::POST, "/v1/bundles", payload).await?;
+        let reply: Uploaded = serde_json::from_slice(&reply)?;
+        Ok(reply.digest)
     }
 
-    /// What the server says about itself.
-    pub(crate) async fn info(&self) -> Result<serde_json::Value, AdminError> {
-        Ok(serde_json::from_slice(
-            &self.ask("to tell about itself", Method::GET, "/v1/info").await?,
-        )?)
+    /// Makes a bundle the live revision of `function`, with `manifest` as keys of fn.toml.
+    pub(crate) async fn deploy(
+        &self,
+        function: &str,
+        digest: &str,
+        manifest: &serde_json::Value,
+        check: Check,
+    ) -> Result<(), AdminError> {
+        let check = check == Check::Before;
+        let document = serde_json::json!({ "bundle": digest, "manifest": manifest, "check": check });
+        let payload = Some(("application/json", Bytes::from(document.to_string())));
+        let path = format!("/v1/functions/{function}");
+        self.ask("the deploy", Method::PUT, &path, payload).await.map(drop)
+    }
+
+    /// Removes a function with all that runs of it.
+    pub(crate) async fn remove(&self, function: &str) -> Result<(), AdminError> {
+        let path = format!("/v1/functions/{function}");
+        self.ask("to remove", Method::DELETE, &path, None).await.map(drop)
+    }
+
+    /// Where callers reach the server.
+    pub(crate) async fn url(&self) -> Result<String, AdminError> {
+        let reply = self.ask("to tell about itself", Method::GET, "/v1/info", None).await?;
+        let info: Info = serde_json::from_slice(&reply)?;
+        Ok(info.url)
     }
 
     /// The process that listens on the socket; `None` when it is not in this process's pid namespace.
@@ -127,12 +170,12 @@ impl Admin {
             })
     }
 
-    async fn ask(&self, what: &'static str, method: Method, path: &str) -> Result<Bytes, AdminError> {
+    async fn ask(&self, what: &'static str, method: Method, path: &str, payload: Payload) -> Result<Bytes, AdminError> {
         let exchange = async {
             let stream = self.connect().await?;
             let uri = path.parse().expect("a function name is safe in a path");
             let host = HeaderValue::from_static("localhost");
-            Ok::<_, AdminError>(once::exchange(stream, method, uri, host).await?)
+            Ok::<_, AdminError>(once::exchange(stream, method, uri, host, payload).await?)
         };
         let (status, body) = tokio::time::timeout(TIMEOUT, exchange)
             .await

@@ -5,6 +5,7 @@ mod churn;
 mod density;
 mod floor;
 mod load;
+mod peers;
 mod typed;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub(crate) use churn::ChurnArgs;
 pub(crate) use density::DensityArgs;
 pub(crate) use floor::FloorArgs;
 pub(crate) use load::{CallArgs, CompareArgs, LoadArgs, Plan, PlanError};
+pub(crate) use peers::PeersArgs;
 
 /// Measures cold and warm calls of a running server, the floors of this machine, and the peers installed on it.
 #[derive(Debug, Parser)]
@@ -43,6 +45,8 @@ pub(crate) enum Command {
     Churn(ChurnArgs),
     /// What instances that wait for a call cost in memory
     Density(DensityArgs),
+    /// Other ways to start and to serve the same work, as far as they are installed
+    Peers(PeersArgs),
     /// The bare echo server behind the floor F_http; prints its address, ends when its stdin closes
     #[command(hide = true)]
     Echo,
@@ -68,6 +72,7 @@ impl Command {
             Self::Burst(args) => (&args.calls.json, &args.calls.plot),
             Self::Churn(args) => (&args.calls.json, &args.calls.plot),
             Self::Density(args) => (&args.calls.json, &args.calls.plot),
+            Self::Peers(args) => (&args.json, none),
             Self::Echo => (none, none),
         };
         Outputs {

@@ -16,6 +16,7 @@ mod machine;
 mod metrics;
 mod once;
 mod pacer;
+mod peers;
 mod phases;
 mod ratios;
 mod recorder;
@@ -23,6 +24,7 @@ mod report;
 mod scenarios;
 mod series;
 mod start;
+mod workload;
 
 use std::process::ExitCode;
 

@@ -37,7 +37,7 @@ pub(crate) async fn read(target: &Target) -> Result<Metrics, String> {
             .await
             .map_err(|error| error.to_string())?;
         let uri: Uri = target.path("/metrics");
-        once::exchange(stream, Method::GET, uri, target.host_header())
+        once::exchange(stream, Method::GET, uri, target.host_header(), None)
             .await
             .map_err(|error| error.to_string())
     };

@@ -1,9 +1,9 @@
-//! One request on a connection of its own, for what is asked beside the load and never timed: evictions and counters.
+//! One request on a connection of its own, for what is asked beside the load: evictions, deploys and counters.
 
 use bytes::Bytes;
-use http::header::HOST;
+use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderValue, Method, Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, Limited};
+use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -21,12 +21,16 @@ pub(crate) enum OnceError {
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends one request without a body and returns the whole reply, whatever its status.
+/// What is sent: nothing, or bytes of a type.
+pub(crate) type Payload = Option<(&'static str, Bytes)>;
+
+/// Sends one request and returns the whole reply, whatever its status.
 pub(crate) async fn exchange<S>(
     stream: S,
     method: Method,
     uri: Uri,
     host: HeaderValue,
+    payload: Payload,
 ) -> Result<(StatusCode, Bytes), OnceError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -34,10 +38,16 @@ where
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // Its error also reaches the request.
     tokio::spawn(async move { drop(connection.await) });
-    let mut request = Request::new(Empty::<Bytes>::new());
+    let (kind, body) = payload.unzip();
+    let mut request = Request::new(Full::new(body.unwrap_or_default()));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
     request.headers_mut().insert(HOST, host);
+    if let Some(kind) = kind {
+        request
+            .headers_mut()
+            .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    }
     let response = sender.send_request(request).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), LONGEST_REPLY)

@@ -25,9 +25,7 @@ use crate::start::Start;
 
 pub(crate) use density::{DensityReport, PerInstance};
 pub(crate) use many::{BurstReport, ChurnReport, Drift, Growth, OneBurst};
-#[cfg(test)]
-pub(crate) use peer::Served;
-pub(crate) use peer::{MissingPeer, PeerReport};
+pub(crate) use peer::{MissingPeer, PeerReport, Served};
 #[cfg(test)]
 pub(crate) use row::Bound;
 pub(crate) use row::{Row, RowOutcome};

@@ -2,12 +2,13 @@
 
 mod burst;
 mod churn;
-mod closed;
+pub(crate) mod closed;
 mod cold;
 mod compare;
 mod density;
 mod floor;
 mod fresh;
+mod peers;
 mod warm;
 
 use std::time::{Duration, Instant};
@@ -48,6 +49,9 @@ pub(crate) enum ScenarioError {
     /// The echo server of the floors does not work.
     #[error("F_http can't be measured: {0}")]
     Floor(#[from] HttpError),
+    /// There is no place for the peers.
+    #[error(transparent)]
+    Peers(#[from] crate::peers::PeersError),
     /// The timer.
     #[error("the timer failed: {0}")]
     Timer(#[from] std::io::Error),
@@ -72,6 +76,7 @@ pub(crate) async fn run(command: Command) -> Result<Report, ScenarioError> {
         Command::Burst(args) => burst::run(&args).await,
         Command::Churn(args) => churn::run(&args.plan()?).await,
         Command::Density(args) => density::run(&args).await,
+        Command::Peers(args) => peers::run(&args).await,
         Command::Echo => unreachable!("main serves the echo before it asks for a report"),
     }
 }

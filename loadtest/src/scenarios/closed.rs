@@ -12,7 +12,7 @@ use crate::pacer::Pacer;
 use crate::recorder::Recorder;
 
 /// Sends `calls`, with `connections` of them in flight, and hands over every attempt.
-pub(super) async fn each(
+pub(crate) async fn each(
     client: &Client,
     connections: u32,
     calls: impl IntoIterator<Item = Call>,
@@ -35,7 +35,7 @@ pub(super) async fn each(
 }
 
 /// Sends `call` over `connections` for `duration`; returns the replies per second. Stops early when nothing is answered.
-pub(super) async fn rate(
+pub(crate) async fn rate(
     client: &Client,
     call: &Call,
     connections: u32,
@@ -60,7 +60,7 @@ pub(super) async fn rate(
 }
 
 /// `count` calls over one connection, one after the other, each after `pause`.
-pub(super) async fn one_by_one(
+pub(crate) async fn one_by_one(
     client: &Client,
     call: &Call,
     count: u32,
