@@ -6,6 +6,7 @@ mod density;
 mod floor;
 mod load;
 mod peers;
+mod targets;
 mod typed;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use density::DensityArgs;
 pub(crate) use floor::FloorArgs;
 pub(crate) use load::{CallArgs, CompareArgs, LoadArgs, Plan, PlanError};
 pub(crate) use peers::PeersArgs;
+pub(crate) use targets::TargetsArgs;
 
 /// Measures cold and warm calls of a running server, the floors of this machine, and the peers installed on it.
 #[derive(Debug, Parser)]
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Density(DensityArgs),
     /// Other ways to start and to serve the same work, as far as they are installed
     Peers(PeersArgs),
+    /// Every row of the table of targets that the server can show
+    Targets(TargetsArgs),
     /// The bare echo server behind the floor F_http; prints its address, ends when its stdin closes
     #[command(hide = true)]
     Echo,
@@ -73,6 +77,7 @@ impl Command {
             Self::Churn(args) => (&args.calls.json, &args.calls.plot),
             Self::Density(args) => (&args.calls.json, &args.calls.plot),
             Self::Peers(args) => (&args.json, none),
+            Self::Targets(args) => (&args.json, &args.plot),
             Self::Echo => (none, none),
         };
         Outputs {

@@ -191,7 +191,7 @@ impl Service {
         let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         if let Some(pid) = pid {
             // It may have ended by itself; the wait below sees that.
-            drop(kill_process(pid, Signal::TERM));
+            let _ended_already = kill_process(pid, Signal::TERM);
         }
         if tokio::time::timeout(limit, self.child.wait()).await.is_err() {
             drop(self.child.kill().await);

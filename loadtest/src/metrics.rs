@@ -2,9 +2,6 @@
 
 use std::time::Duration;
 
-use http::{Method, Uri};
-use tokio::net::TcpStream;
-
 use crate::client::Target;
 use crate::once;
 
@@ -32,16 +29,7 @@ struct Sample {
 
 /// Reads `/metrics`; the error is a sentence for the list of what could not be seen.
 pub(crate) async fn read(target: &Target) -> Result<Metrics, String> {
-    let read = async {
-        let stream = TcpStream::connect(target.authority())
-            .await
-            .map_err(|error| error.to_string())?;
-        let uri: Uri = target.path("/metrics");
-        once::exchange(stream, Method::GET, uri, target.host_header(), None)
-            .await
-            .map_err(|error| error.to_string())
-    };
-    let (status, body) = tokio::time::timeout(TIMEOUT, read)
+    let (status, body) = tokio::time::timeout(TIMEOUT, once::get(target, "/metrics"))
         .await
         .map_err(|_elapsed| "/metrics did not answer".to_owned())?
         .map_err(|reason| format!("/metrics can't be read: {reason}"))?;

@@ -7,12 +7,18 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::client::Target;
 
 const LONGEST_REPLY: usize = 64 << 20;
 
 /// Why there is no whole reply.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OnceError {
+    /// There is no connection.
+    #[error("no connection: {0}")]
+    Connect(#[from] std::io::Error),
     /// The exchange broke.
     #[error("the connection broke off: {0}")]
     Http(#[from] hyper::Error),
@@ -55,4 +61,10 @@ where
         .await
         .map_err(OnceError::Body)?;
     Ok((status, body.to_bytes()))
+}
+
+/// What is at a path of a server.
+pub(crate) async fn get(target: &Target, path: &str) -> Result<(StatusCode, Bytes), OnceError> {
+    let stream = TcpStream::connect(target.authority()).await?;
+    exchange(stream, Method::GET, target.path(path), target.host_header(), None).await
 }

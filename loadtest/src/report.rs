@@ -26,9 +26,7 @@ use crate::start::Start;
 pub(crate) use density::{DensityReport, PerInstance};
 pub(crate) use many::{BurstReport, ChurnReport, Drift, Growth, OneBurst};
 pub(crate) use peer::{MissingPeer, PeerReport, Served};
-#[cfg(test)]
-pub(crate) use row::Bound;
-pub(crate) use row::{Row, RowOutcome};
+pub(crate) use row::{Bound, Row, RowOutcome};
 
 /// The number of this shape of the JSON file. It changes when a key goes or changes its meaning, not when one is added.
 pub(crate) const SCHEMA: u32 = 1;
@@ -150,6 +148,9 @@ pub(crate) struct NamedRun {
     pub(crate) scenario: String,
     /// How the calls were made and timed, in words.
     pub(crate) how: String,
+    /// Replies per second, where the calls left as fast as they were answered: the median of the rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) per_s: Option<f64>,
     /// What became of them.
     #[serde(flatten)]
     pub(crate) run: RunReport,

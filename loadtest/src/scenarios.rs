@@ -9,6 +9,7 @@ mod density;
 mod floor;
 mod fresh;
 mod peers;
+mod targets;
 mod warm;
 
 use std::time::{Duration, Instant};
@@ -49,6 +50,9 @@ pub(crate) enum ScenarioError {
     /// The echo server of the floors does not work.
     #[error("F_http can't be measured: {0}")]
     Floor(#[from] HttpError),
+    /// A server of the load test's own.
+    #[error(transparent)]
+    Serve(#[from] crate::serve::ServeError),
     /// There is no place for the peers.
     #[error(transparent)]
     Peers(#[from] crate::peers::PeersError),
@@ -77,6 +81,7 @@ pub(crate) async fn run(command: Command) -> Result<Report, ScenarioError> {
         Command::Churn(args) => churn::run(&args.plan()?).await,
         Command::Density(args) => density::run(&args).await,
         Command::Peers(args) => peers::run(&args).await,
+        Command::Targets(args) => targets::run(&args).await,
         Command::Echo => unreachable!("main serves the echo before it asks for a report"),
     }
 }

@@ -137,6 +137,7 @@ impl Burst {
                 "{} calls at the same moment on open connections, after everything was evicted; timed from that moment",
                 self.size
             ),
+            per_s: None,
             run: self.subject.cold_report(),
         });
         report.problems.extend(problems(&function));

@@ -142,6 +142,7 @@ pub(super) async fn park(
     function.more.push(NamedRun {
         scenario: "parking".to_owned(),
         how: format!("{} calls to each function at the same moment", plan.connections),
+        per_s: None,
         run: recorder.report(),
     });
     Ok((function, report))

@@ -29,7 +29,10 @@ pub(super) fn more(text: &mut String, function: &FunctionReport) {
     }
     line(text, format_args!("{table}"));
     for named in &function.more {
-        line(text, format_args!("  {}: {}", named.scenario, named.how));
+        let rate = named
+            .per_s
+            .map_or(String::new(), |rate| format!("; {rate:.0} replies per second"));
+        line(text, format_args!("  {}: {}{rate}", named.scenario, named.how));
         counts(text, &named.run);
     }
 }
@@ -91,6 +94,7 @@ mod tests {
         report.functions[0].more.push(NamedRun {
             scenario: "at half load".into(),
             how: "open loop".into(),
+            per_s: None,
             run,
         });
         report.peers.push(PeerReport {
