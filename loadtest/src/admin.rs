@@ -151,6 +151,17 @@ impl Admin {
         Ok(info.url)
     }
 
+    /// The directories below which the server says that it makes its cgroups.
+    pub(crate) async fn cgroups(&self) -> Result<Vec<PathBuf>, AdminError> {
+        let reply = self.ask("to tell about itself", Method::GET, "/v1/info", None).await?;
+        let info: serde_json::Value = serde_json::from_slice(&reply)?;
+        let findings = info["report"]["findings"].as_array().cloned().unwrap_or_default();
+        let dirs = findings
+            .iter()
+            .filter_map(|finding| Some(finding["found"].as_str()?.split_once(" at /")?.1));
+        Ok(dirs.map(|dir| Path::new("/").join(dir)).collect())
+    }
+
     /// The process that listens on the socket; `None` when it is not in this process's pid namespace.
     pub(crate) async fn server(&self) -> Result<Option<i32>, AdminError> {
         let stream = self.connect().await?;
@@ -183,7 +194,31 @@ impl Admin {
         if status.is_success() {
             return Ok(body);
         }
-        let body = String::from_utf8_lossy(&body).chars().take(300).collect();
-        Err(AdminError::Status { what, status, body })
+        Err(AdminError::Status {
+            what,
+            status,
+            body: message(&body),
+        })
+    }
+}
+
+/// The message of an error as the API writes one; of anything else its start.
+fn message(body: &[u8]) -> String {
+    let document: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    match document["error"]["message"].as_str() {
+        Some(message) => message.to_owned(),
+        None => String::from_utf8_lossy(body).chars().take(300).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_told_by_its_message() {
+        let body = br#"{"error":{"code":"manifest_invalid","message":"unknown key `x`","request_id":"1"}}"#;
+        assert_eq!(message(body), "unknown key `x`");
+        assert_eq!(message(b"Bad Gateway"), "Bad Gateway");
     }
 }

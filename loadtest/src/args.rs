@@ -1,5 +1,6 @@
 //! The command line: what was typed ([`Args`]) and what it means ([`Plan`]).
 
+mod ab;
 mod burst;
 mod churn;
 mod density;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub(crate) use ab::AbArgs;
 pub(crate) use burst::BurstArgs;
 pub(crate) use churn::ChurnArgs;
 pub(crate) use density::DensityArgs;
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Peers(PeersArgs),
     /// Every row of the table of targets that the server can show
     Targets(TargetsArgs),
+    /// Compare two result files, or two fn binaries in turns
+    Ab(AbArgs),
     /// The bare echo server behind the floor F_http; prints its address, ends when its stdin closes
     #[command(hide = true)]
     Echo,
@@ -78,6 +82,7 @@ impl Command {
             Self::Density(args) => (&args.calls.json, &args.calls.plot),
             Self::Peers(args) => (&args.json, none),
             Self::Targets(args) => (&args.json, &args.plot),
+            Self::Ab(args) => (&args.json, &args.plot),
             Self::Echo => (none, none),
         };
         Outputs {

@@ -76,8 +76,9 @@ impl Census {
             .collect()
     }
 
-    /// Counts of `root` alone and of the machine that a cycle must leave as they were, and what could not be read.
-    pub(crate) fn counts(&self, root: Option<i32>) -> (Vec<(&'static str, u64)>, Vec<String>) {
+    /// Counts of `root`, of the cgroups below `groups` and of the machine that a cycle must leave as they were, and what
+    /// could not be read.
+    pub(crate) fn counts(&self, root: Option<i32>, groups: &[PathBuf]) -> (Vec<(&'static str, u64)>, Vec<String>) {
         let mut counts = Vec::new();
         let mut unseen = Vec::new();
         match root {
@@ -101,9 +102,10 @@ impl Census {
             }
             None => unseen.push("the server's processes, open files and mounts: its process is not known here".into()),
         }
-        match fs::read_to_string(self.proc.join("cgroups")) {
-            Ok(text) => counts.push(("cgroups of the machine", cgroups(&text))),
-            Err(error) => unseen.push(format!("cgroups: {error}")),
+        if groups.is_empty() {
+            unseen.push("cgroups: the server does not say where it makes them".into());
+        } else {
+            counts.push(("cgroups of the server", groups.iter().map(|dir| directories(dir)).sum()));
         }
         counts.push(("unreclaimable slab of the machine, KiB", self.memory().unreclaimable));
         (counts, unseen)
@@ -150,16 +152,14 @@ fn kib(text: &str, name: &str) -> Option<u64> {
     line.trim().trim_end_matches(" kB").parse().ok()
 }
 
-/// The sum of the column `num_cgroups` of `/proc/cgroups` over different hierarchies (cgroups(7)).
-fn cgroups(text: &str) -> u64 {
-    let mut hierarchies = BTreeMap::new();
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        if let (Some(hierarchy), Some(count)) = (fields.get(1), fields.get(2).and_then(|count| count.parse().ok())) {
-            hierarchies.insert((*hierarchy).to_owned(), count);
-        }
-    }
-    hierarchies.values().sum()
+/// All directories below `dir`; one that goes away meanwhile has none.
+fn directories(dir: &Path) -> u64 {
+    let Ok(entries) = fs::read_dir(dir) else { return 0 };
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| 1 + directories(&entry.path()))
+        .sum()
 }
 
 #[cfg(test)]
@@ -190,10 +190,9 @@ mod tests {
             "meminfo",
             "MemAvailable:  1000 kB\nSlab: 10 kB\nKernelStack: 3 kB\nPageTables: 4 kB\nSUnreclaim: 7 kB\n",
         );
-        put(
-            "cgroups",
-            "#subsys_name\thierarchy\tnum_cgroups\tenabled\ncpu\t3\t5\t1\ncpuacct\t3\t5\t1\nmemory\t4\t9\t1\n",
-        );
+        for group in ["group/function/1", "group/supervisor"] {
+            fs::create_dir_all(dir.path().join(group)).unwrap();
+        }
         let census = Census {
             proc: dir.path().to_owned(),
         };
@@ -212,10 +211,10 @@ mod tests {
                 unreclaimable: 7
             }
         );
-        let (counts, unseen) = census.counts(Some(10));
-        assert!(counts.contains(&("cgroups of the machine", 14)), "{counts:?}");
+        let (counts, unseen) = census.counts(Some(10), &[dir.path().join("group")]);
+        assert!(counts.contains(&("cgroups of the server", 3)), "{counts:?}");
         assert_eq!(unseen.len(), 2, "neither fds nor mounts are there: {unseen:?}");
-        assert!(census.counts(None).1[0].contains("not known"));
+        assert!(census.counts(None, &[]).1[0].contains("not known"));
     }
 
     #[test]

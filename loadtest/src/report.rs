@@ -55,9 +55,9 @@ pub(crate) struct Report {
     /// What a burst of each function was like as a whole.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) bursts: Vec<BurstReport>,
-    /// What the churn was like as a whole.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) churn: Option<ChurnReport>,
+    /// What each churn was like as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) churns: Vec<ChurnReport>,
     /// What parked instances cost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) density: Vec<DensityReport>,

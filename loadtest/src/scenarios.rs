@@ -1,5 +1,6 @@
 //! What each command does, from its options to its report.
 
+mod ab;
 mod burst;
 mod churn;
 pub(crate) mod closed;
@@ -50,6 +51,9 @@ pub(crate) enum ScenarioError {
     /// The echo server of the floors does not work.
     #[error("F_http can't be measured: {0}")]
     Floor(#[from] HttpError),
+    /// The two sides of a comparison.
+    #[error(transparent)]
+    Ab(#[from] ab::AbError),
     /// A server of the load test's own.
     #[error(transparent)]
     Serve(#[from] crate::serve::ServeError),
@@ -82,6 +86,7 @@ pub(crate) async fn run(command: Command) -> Result<Report, ScenarioError> {
         Command::Density(args) => density::run(&args).await,
         Command::Peers(args) => peers::run(&args).await,
         Command::Targets(args) => targets::run(&args).await,
+        Command::Ab(args) => ab::run(&args).await,
         Command::Echo => unreachable!("main serves the echo before it asks for a report"),
     }
 }
@@ -184,7 +189,7 @@ fn empty_report(command: &str) -> Report {
         functions: Vec::new(),
         verdicts: Vec::new(),
         bursts: Vec::new(),
-        churn: None,
+        churns: Vec::new(),
         density: Vec::new(),
         peers: Vec::new(),
         missing_peers: Vec::new(),

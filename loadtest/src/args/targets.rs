@@ -42,8 +42,9 @@ pub(crate) struct TargetsArgs {
     /// Instances that are parked of each kind (row 8)
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) parked: u32,
-    /// Cycles of the churn (rows 7 and 9); fewer than 1,000 have no first and last hundredth
-    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
+    /// Cycles of eviction and start (row 9), half of them native and half Python; fewer than 2,000 have no first and last
+    /// hundredth
+    #[arg(long, value_name = "N", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=100_000_000))]
     pub(crate) churn_cycles: u64,
     /// The fn binary, for two further servers of the load test's own (row 12)
     #[arg(long = "fn", value_name = "PATH", id = "fn")]

@@ -35,6 +35,8 @@ pub(crate) struct OneBurst {
 /// A whole churn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct ChurnReport {
+    /// Of what: the functions, or a name for them.
+    pub(crate) what: String,
     /// From the first eviction to the last reply.
     pub(crate) elapsed_s: f64,
     /// Calls in flight at once.

@@ -95,7 +95,7 @@ pub(crate) fn report() -> Report {
         }],
         verdicts: Vec::new(),
         bursts: Vec::new(),
-        churn: None,
+        churns: Vec::new(),
         density: Vec::new(),
         peers: Vec::new(),
         missing_peers: Vec::new(),

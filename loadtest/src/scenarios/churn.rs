@@ -23,6 +23,8 @@ use crate::start::{Family, Start};
 
 /// The kernel and the server clear up after themselves for a while after an eviction.
 const SETTLE: Duration = Duration::from_secs(1);
+/// What a server keeps ready follows the load of the last moments, so it is given this long to forget it.
+const TO_FORGET: Duration = Duration::from_secs(30);
 /// Fewer cold starts than this have no tenths.
 const ENOUGH_FOR_TENTHS: usize = 100;
 
@@ -32,7 +34,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, ScenarioError> {
     report.settings = Some(settings(plan, 1));
     let bar = progress(1);
     bar.set_message("churn");
-    let (functions, churn) = churn(plan, &client, &admin).await?;
+    let (functions, churn) = churn(plan, &client, &admin, &plan.functions.join(", ")).await?;
     bar.finish_and_clear();
     for function in &functions {
         report.problems.extend(problems(function));
@@ -41,7 +43,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, ScenarioError> {
         report.problems.push("no reply was a cold start".to_owned());
     }
     report.functions = functions;
-    report.churn = Some(churn);
+    report.churns.push(churn);
     Ok(report)
 }
 
@@ -59,13 +61,17 @@ pub(super) async fn churn(
     plan: &Plan,
     client: &Client,
     admin: &Admin,
+    what: &str,
 ) -> Result<(Vec<FunctionReport>, ChurnReport), ScenarioError> {
     // Not every server lets its caller see its process; the report then says so.
     let server = admin.server().await?;
     // The server's own side of these connections must not look like growth. One that can't be opened now is opened by its
     // call, which is a counted failure if that fails too.
     drop(client.open(plan.connections as usize).await);
-    let (before, mut unseen) = counts(plan, admin, server).await?;
+    let groups = admin.cgroups().await?;
+    let look = || Census::default().counts(server, &groups);
+    settle(plan, admin).await?;
+    let (before, mut unseen) = look();
 
     let began = Instant::now();
     let left = Arc::new(AtomicU64::new(plan.cycles.unwrap_or(u64::MAX)));
@@ -97,12 +103,22 @@ pub(super) async fn churn(
     ended.sort_by_key(|(index, _)| *index);
     let functions = ended.iter().map(|(_, subject)| function(plan, subject)).collect();
 
-    let (after, not_seen) = counts(plan, admin, server).await?;
+    settle(plan, admin).await?;
+    let forget_until = Instant::now() + TO_FORGET;
+    let (after, not_seen) = loop {
+        let (after, not_seen) = look();
+        let grown = growth(&before, &after).iter().any(|growth| growth.change() > 0);
+        if !grown || Instant::now() > forget_until {
+            break (after, not_seen);
+        }
+        Pacer::new()?.until(Instant::now() + SETTLE).await?;
+    };
     unseen.extend(not_seen);
     unseen.sort();
     unseen.dedup();
     colds.sort_by_key(|cold| cold.at);
     let report = ChurnReport {
+        what: what.to_owned(),
         elapsed_s: elapsed.as_secs_f64(),
         connections: plan.connections,
         cold_starts: colds.len() as u64,
@@ -135,16 +151,11 @@ fn function(plan: &Plan, subject: &Subject) -> FunctionReport {
     function
 }
 
-async fn counts(
-    plan: &Plan,
-    admin: &Admin,
-    server: Option<i32>,
-) -> Result<(Vec<(&'static str, u64)>, Vec<String>), ScenarioError> {
+async fn settle(plan: &Plan, admin: &Admin) -> Result<(), ScenarioError> {
     for name in &plan.functions {
         admin.evict(name, Scope::All).await?;
     }
-    Pacer::new()?.until(Instant::now() + SETTLE).await?;
-    Ok(Census::default().counts(server))
+    Ok(Pacer::new()?.until(Instant::now() + SETTLE).await?)
 }
 
 /// The connections of one function.

@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 
 use super::{line, ms, new_table, right};
-use crate::report::{DensityReport, Report};
+use crate::report::{ChurnReport, DensityReport, Report};
 
 pub(super) fn bursts(text: &mut String, report: &Report) {
     for burst in &report.bursts {
@@ -38,15 +38,20 @@ pub(super) fn bursts(text: &mut String, report: &Report) {
 }
 
 pub(super) fn churn(text: &mut String, report: &Report) {
-    let Some(churn) = &report.churn else { return };
+    for churn in &report.churns {
+        one_churn(text, churn);
+    }
+}
+
+fn one_churn(text: &mut String, churn: &ChurnReport) {
     let slowest = churn
         .slowest_tenth_per_s
         .map_or(String::new(), |rate| format!(", {rate:.1} in the slowest tenth"));
     line(
         text,
         format_args!(
-            "\nchurn: {} cold starts in {:.1} s over {} connections: {:.1} per second{slowest}",
-            churn.cold_starts, churn.elapsed_s, churn.connections, churn.per_s
+            "\nchurn of {}: {} cold starts in {:.1} s over {} connections: {:.1} per second{slowest}",
+            churn.what, churn.cold_starts, churn.elapsed_s, churn.connections, churn.per_s
         ),
     );
     for drift in &churn.drift {

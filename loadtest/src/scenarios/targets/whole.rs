@@ -9,11 +9,16 @@ use crate::client::Client;
 use crate::report::Report;
 use crate::scenarios::burst::Burst;
 use crate::scenarios::{ScenarioError, churn, density, problems};
+use crate::workload::Kind;
 
 /// Before each look at the memory.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Calls of a churn that share an eviction.
-const CHURN_CONNECTIONS: u32 = 8;
+/// Functions whose evictions and calls go on side by side in the churn for the rate.
+const COPIES: usize = 8;
+/// The churn whose rate is row 7.
+pub(super) const SUSTAINED: &str = "Python functions side by side";
+/// The churn of row 9.
+pub(super) const CYCLES: &str = "native and Python functions side by side";
 /// More cycles than anybody waits for.
 const NO_LIMIT: Duration = Duration::from_secs(86_400 * 365);
 
@@ -37,23 +42,21 @@ pub(super) async fn run(
         burst.once(&plan, &client, admin).await?;
         burst.report(report);
     }
-    if args.wants_any(&[7, 9]) && stage.has(Role::Python) {
-        let plan = Plan {
-            functions: functions(Role::Python),
-            connections: CHURN_CONNECTIONS,
-            cycles: Some(args.churn_cycles),
-            duration: NO_LIMIT,
-            pause: Duration::ZERO,
-            evict: Scope::Used,
-            ..plan.clone()
+    if args.wants(7) {
+        let copies = Copies {
+            what: SUSTAINED,
+            kinds: &[Kind::Python; COPIES],
         };
-        let client = Client::new(&plan.target, plan.connections, plan.timeout).await?;
-        let (functions, churn) = churn::churn(&plan, &client, admin).await?;
-        for function in functions {
-            report.problems.extend(problems(&function));
-            report.functions.push(function);
-        }
-        report.churn = Some(churn);
+        copies.churn(plan, admin, (None, args.duration), report).await?;
+    }
+    if args.wants(9) {
+        let copies = Copies {
+            what: CYCLES,
+            kinds: &[Kind::Native, Kind::Python, Kind::Native, Kind::Python],
+        };
+        copies
+            .churn(plan, admin, (Some(args.churn_cycles), NO_LIMIT), report)
+            .await?;
     }
     if args.wants(8) {
         let server = admin.server().await?;
@@ -76,4 +79,65 @@ pub(super) async fn run(
         }
     }
     Ok(())
+}
+
+/// Functions that are deployed for one churn: each of them has one connection, so that each call follows an eviction.
+struct Copies {
+    what: &'static str,
+    kinds: &'static [Kind],
+}
+
+impl Copies {
+    async fn churn(
+        &self,
+        plan: &Plan,
+        admin: &Admin,
+        (cycles, duration): (Option<u64>, Duration),
+        report: &mut Report,
+    ) -> Result<(), ScenarioError> {
+        let mut functions = Vec::new();
+        let mut deployed = Ok(());
+        for (at, kind) in self.kinds.iter().enumerate() {
+            let name = format!("loadtest-churn-{at}");
+            deployed = kind.deploy_many(admin, std::iter::once(name.clone())).await;
+            if deployed.is_err() {
+                break;
+            }
+            functions.push(name);
+        }
+        let plan = Plan {
+            connections: u32::try_from(functions.len()).unwrap_or(u32::MAX),
+            functions,
+            cycles,
+            duration,
+            pause: Duration::ZERO,
+            evict: Scope::Used,
+            ..plan.clone()
+        };
+        let churned = match deployed {
+            Ok(()) => {
+                let client = Client::new(&plan.target, plan.connections, plan.timeout).await?;
+                Some(churn::churn(&plan, &client, admin, self.what).await)
+            }
+            Err(error) => {
+                report.problems.push(format!("{}: {error}", self.what));
+                None
+            }
+        };
+        for name in &plan.functions {
+            if let Err(error) = admin.remove(name).await {
+                report.problems.push(format!("{name} was not removed: {error}"));
+            }
+        }
+        if let Some(churned) = churned {
+            let (functions, churn) = churned?;
+            for mut function in functions {
+                function.function = format!("{} ({})", function.function, self.what);
+                report.problems.extend(problems(&function));
+                report.functions.push(function);
+            }
+            report.churns.push(churn);
+        }
+        Ok(())
+    }
 }

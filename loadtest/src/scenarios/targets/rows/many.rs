@@ -1,10 +1,11 @@
 //! Rows 7, 8, 9 and 12: many starts, many instances, many cycles, many functions.
 
 use super::{ENOUGH, Quantity, View, row};
-use crate::report::{Bound, DensityReport, PerInstance, Row};
+use crate::report::{Bound, ChurnReport, DensityReport, PerInstance, Row};
 use crate::scenarios::targets::fleet::{FEW, Fleet, Measured};
 use crate::scenarios::targets::rounds::way;
 use crate::scenarios::targets::stage::{Role, SCALE_MAX};
+use crate::scenarios::targets::whole::{CYCLES, SUSTAINED};
 use crate::start::{Family, Start};
 
 /// The part of the floor's rate that is asked for.
@@ -35,6 +36,11 @@ fn floor_rate(view: &View<'_>) -> Quantity {
     Ok(1e3 / each_ms)
 }
 
+fn churn_of<'a>(view: &'a View<'_>, what: &str) -> Result<&'a ChurnReport, String> {
+    let churn = view.report.churns.iter().find(|churn| churn.what == what);
+    churn.ok_or_else(|| "no churn was run".to_owned())
+}
+
 /// Cold starts per second when every call has a fresh process, and when evictions make the calls cold.
 fn rates(view: &View<'_>) -> [(&'static str, Quantity); 2] {
     let fresh = || -> Quantity {
@@ -46,11 +52,8 @@ fn rates(view: &View<'_>) -> [(&'static str, Quantity); 2] {
         let per_s = run.per_s.ok_or("the function with fresh processes did not serve")?;
         Ok(per_s * cold(Family::Cold) / (run.run.ok as f64).max(1.0))
     };
-    let churn = view.report.churn.as_ref().map(|churn| churn.per_s);
-    [
-        ("reuse = \"request\"", fresh()),
-        ("evictions", churn.ok_or_else(|| "no churn was run".to_owned())),
-    ]
+    let churn = churn_of(view, SUSTAINED).map(|churn| churn.per_s);
+    [("reuse = \"request\"", fresh()), ("evictions", churn)]
 }
 
 fn sustained(view: &View<'_>) -> Vec<Row> {
@@ -123,6 +126,19 @@ fn missing(view: &View<'_>, role: Role, otherwise: &str) -> String {
         .unwrap_or_else(|| otherwise.to_owned())
 }
 
+/// MemAvailable is of the whole machine: when it moves by itself as much as by what was parked, it says nothing.
+fn quiet(look: &DensityReport) -> Result<(), String> {
+    if look.idle_kib.abs() * 4 > look.available_kib.abs() {
+        let (idle, parked) = (look.idle_kib, look.available_kib);
+        return Err(format!(
+            "MemAvailable fell by {idle} KiB while nothing was called and by {parked} KiB while {} were parked: the machine is \
+             not quiet, or --parked is too small",
+            look.parked
+        ));
+    }
+    Ok(())
+}
+
 fn parked(view: &View<'_>) -> Vec<Row> {
     let look = |role: Role| -> Result<(&DensityReport, &PerInstance), String> {
         let look = view.report.density.iter().find(|look| look.what == role.name());
@@ -147,7 +163,9 @@ fn parked(view: &View<'_>) -> Vec<Row> {
     };
     let all_told = |what: &str, role: Role, base: f64, over: &str| {
         let look = look(role);
-        let value = look.clone().map(|(_, per)| per.available_kib);
+        let value = look
+            .clone()
+            .and_then(|(look, per)| quiet(look).map(|()| per.available_kib));
         let base = (over.to_owned(), Ok(base));
         note(row(8, what, value, "KiB", base, Bound::AtMost(1.0)), &look)
     };
@@ -177,9 +195,9 @@ fn parked(view: &View<'_>) -> Vec<Row> {
 
 fn cycles(view: &View<'_>) -> Vec<Row> {
     let most = Bound::AtMost(1.0);
-    let Some(churn) = &view.report.churn else {
-        let why = missing(view, Role::Python, "no churn was run");
-        return vec![Row::skipped(9, "cycles of eviction and start".into(), most, why)];
+    let churn = match churn_of(view, CYCLES) {
+        Ok(churn) => churn,
+        Err(why) => return vec![Row::skipped(9, "cycles of eviction and start".into(), most, why)],
     };
     let remark = format!("{} cold starts of the 100,000 that the row names", churn.cold_starts);
     let drifts = churn.drift.iter().filter(|drift| drift.calls >= ENOUGH_DRIFT);
