@@ -30,3 +30,19 @@ impl BurstArgs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::args::{Args, Command};
+
+    #[test]
+    fn every_call_of_a_burst_has_a_connection() {
+        let words = ["loadtest", "burst", "--url", "http://127.0.0.1:1", "--function", "a"];
+        let Command::Burst(args) = Args::try_parse_from(words).unwrap().command else {
+            panic!("another command");
+        };
+        assert_eq!((args.size, args.plan().unwrap().connections), (200, 200));
+    }
+}

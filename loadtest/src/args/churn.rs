@@ -60,3 +60,49 @@ impl ChurnArgs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::{Args, Command};
+
+    fn plan(extra: &[&str]) -> Result<Plan, PlanError> {
+        let base = [
+            "loadtest",
+            "churn",
+            "--url",
+            "http://127.0.0.1:1",
+            "--function",
+            "a",
+            "--function",
+            "b",
+        ];
+        match Args::try_parse_from(base.iter().chain(extra)).unwrap().command {
+            Command::Churn(args) => args.plan(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn cycles_or_a_duration_end_it() {
+        assert_eq!(plan(&[]).unwrap().duration, DEFAULT_DURATION);
+        let cycles = plan(&["--cycles", "5"]).unwrap();
+        assert_eq!((cycles.duration, cycles.cycles), (NO_LIMIT, Some(5)));
+        assert_eq!(
+            plan(&["--cycles", "5", "--duration", "2s"]).unwrap().duration,
+            Duration::from_secs(2)
+        );
+    }
+
+    #[test]
+    fn each_function_has_a_connection_of_its_own() {
+        assert_eq!(plan(&[]).unwrap().connections, 2);
+        assert_eq!(plan(&["--function", "c"]).unwrap().connections, 3);
+        assert!(matches!(
+            plan(&["--connections", "1"]),
+            Err(PlanError::FewConnections { .. })
+        ));
+    }
+}

@@ -147,9 +147,10 @@ fn ways(args: &TargetsArgs, plan: &Plan, stage: &Stage) -> Vec<Way> {
     let gaps = "one connection, 5 ms between a reply and the next call";
     let full = "closed loop: every connection calls as soon as it has its reply";
     let part = "open loop, poisson arrivals, at this part of the rate of the same round";
-    let all_ways: [(&[u32], Role, &'static str, &'static str); 15] = [
+    let all_ways: [(&[u32], Role, &'static str, &'static str); 16] = [
         (&[1, 10], Role::Native, way::USED, used),
         (&[1, 10], Role::Native, way::ALL, all),
+        (&[1, 10], Role::NativeAhead, way::USED, used),
         (&[2], Role::Python, way::USED, used),
         (&[2], Role::Python, way::ALL, all),
         (&[2], Role::PythonOnDemand, way::USED, used),

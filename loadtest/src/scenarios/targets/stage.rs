@@ -13,6 +13,8 @@ use crate::workload::{Kind, WorkloadError};
 pub(super) enum Role {
     /// The cold starts of a static executable.
     Native,
+    /// The same, with instances that wait ahead.
+    NativeAhead,
     /// The cold starts of Python.
     Python,
     /// The same, with nothing forked ahead.
@@ -36,8 +38,9 @@ pub(super) const SCALE_MAX: u32 = 16;
 
 impl Role {
     /// All of them.
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Native,
+        Self::NativeAhead,
         Self::Python,
         Self::PythonOnDemand,
         Self::Node,
@@ -52,6 +55,7 @@ impl Role {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Native => "loadtest-native",
+            Self::NativeAhead => "loadtest-native-ahead",
             Self::Python => "loadtest-python",
             Self::PythonOnDemand => "loadtest-python-on-demand",
             Self::Node => "loadtest-node",
@@ -65,7 +69,7 @@ impl Role {
 
     fn kind(self) -> Kind {
         match self {
-            Self::Native => Kind::Native,
+            Self::Native | Self::NativeAhead => Kind::Native,
             Self::Python | Self::PythonOnDemand | Self::WarmPython | Self::Request => Kind::Python,
             Self::Node | Self::WarmNode => Kind::Node,
             Self::ParkedNative => Kind::NativeHolding,
@@ -76,7 +80,7 @@ impl Role {
     /// The rows that need it.
     fn rows(self) -> &'static [u32] {
         match self {
-            Self::Native => &[1, 10],
+            Self::Native | Self::NativeAhead => &[1, 10],
             Self::Python => &[2, 7],
             Self::PythonOnDemand => &[2],
             Self::Node => &[3],
@@ -94,6 +98,7 @@ impl Role {
             Self::Native | Self::Python | Self::Node => {
                 json!({ "idle": idle, "queue": 10_000, "scale": { "max": SCALE_MAX } })
             }
+            Self::NativeAhead => json!({ "idle": idle, "scale": { "max": SCALE_MAX, "ahead": 2 } }),
             Self::PythonOnDemand => json!({ "idle": idle, "scale": { "max": SCALE_MAX, "ahead": 0 } }),
             Self::WarmPython => json!({ "idle": idle, "queue": 10_000, "scale": { "max": args.workers } }),
             // One process, as the server that it is compared with; Node runs calls of one process side by side.
@@ -153,6 +158,7 @@ impl Stage {
 fn reason(role: Role, error: &WorkloadError) -> String {
     let what = match role {
         Role::Request => "the server does not take reuse = \"request\": ",
+        Role::NativeAhead => "the server does not take scale.ahead = 2: ",
         Role::PythonOnDemand => "the server does not take scale.ahead = 0: ",
         _ => "",
     };

@@ -8,6 +8,8 @@ use crate::series::Summary;
 use crate::start::Start;
 
 const NATIVE: [(Role, &str); 2] = [(Role::Native, way::USED), (Role::Native, way::ALL)];
+/// A function with instances that wait ahead; by itself a native one may have none.
+const NATIVE_AHEAD: [(Role, &str); 2] = [(Role::NativeAhead, way::USED), (Role::Native, way::USED)];
 const NODE: [(Role, &str); 2] = [(Role::Node, way::USED), (Role::Node, way::ALL)];
 const PYTHON: [(Role, &str); 2] = [(Role::Python, way::USED), (Role::Python, way::ALL)];
 /// A function with nothing forked ahead shows most starts on demand.
@@ -23,21 +25,17 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
 
 fn native(view: &View<'_>) -> Vec<Row> {
     let http = || view.floor("F_http");
-    let prepared = |start: Start| {
+    let prepared = |ways: &[(Role, &str)], start: Start| {
         row(
             1,
-            format!("native, a prepared slot ({})", start.name()),
-            median(view.first(&NATIVE, start)),
+            format!("native, prepared ({})", start.name()),
+            median(view.first(ways, start)),
             "ms",
             ("F_exec + F_http".into(), sum([view.floor("F_exec"), http()])),
             Bound::AtMost(1.5),
         )
     };
-    let mut rows = vec![prepared(Start::Pooled)];
-    // A native function has nothing to fork ahead in most designs; where it has, that is a row of its own.
-    if view.first(&NATIVE, Start::Ahead).is_ok() {
-        rows.push(prepared(Start::Ahead));
-    }
+    let mut rows = vec![prepared(&NATIVE, Start::Pooled), prepared(&NATIVE_AHEAD, Start::Ahead)];
     rows.push(row(
         1,
         "native, from nothing (cold)",
@@ -141,7 +139,7 @@ fn peers(view: &View<'_>) -> Vec<Row> {
     let demand = format!("on demand ({})", start.name());
     vec![
         over("bwrap", &demand, times.clone(), 4.0),
-        over("bwrap", "ahead", median(view.first(&NATIVE, Start::Ahead)), 15.0),
+        over("bwrap", "ahead", median(view.first(&NATIVE_AHEAD, Start::Ahead)), 15.0),
         over("runc", &demand, times.clone(), 30.0),
         over("podman", &demand, times, 100.0),
     ]
