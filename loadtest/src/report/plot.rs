@@ -117,8 +117,8 @@ fn curves(report: &Report) -> Vec<Curve<'_>> {
     let mut curves = Vec::new();
     let (mut cold, mut warm) = (COLD.iter().cycle(), WARM.iter().cycle());
     for function in &report.functions {
-        for (scenario, run) in [("cold", &function.cold), ("warm", &function.warm)] {
-            for start in run.iter().flat_map(|run| &run.starts) {
+        for (scenario, run) in function.runs() {
+            for start in &run.starts {
                 let color = match start.start.family() {
                     Family::Cold => cold.next(),
                     Family::Warm => warm.next(),
