@@ -179,6 +179,11 @@ impl Nursery {
                 let _passed = tokio::time::timeout(LOOK, self.taken.notified()).await;
                 continue;
             }
+            let pause = self.lock().pause(Instant::now());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
             let began = Instant::now();
             match self.cell.slot().await {
                 Ok(slot) => self.lock().add(slot, began.elapsed()),

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::policy::ARRIVALS_SEEN_FOR;
 
+/// How long the next one is not begun after one was taken, while enough stand: the start that took it wants the processors.
+const SETTLE: Duration = Duration::from_millis(10);
+
 /// What can be in stock.
 pub(super) trait Stands {
     /// Whether it still stands, as far as is known.
@@ -59,6 +62,15 @@ impl<T: Stands> Stock<T> {
         (wanted.saturating_sub(self.standing.len()), surplus)
     }
 
+    /// How long to wait before what is missing is built: not at all when most of it is missing.
+    pub(super) fn pause(&self, now: Instant) -> Duration {
+        let number = (self.number)(self.wanted.len(), self.build_time);
+        match self.wanted.back() {
+            Some(last) if self.standing.len() * 2 >= number => SETTLE.saturating_sub(now - *last),
+            _ => Duration::ZERO,
+        }
+    }
+
     /// One was built, which took so long.
     pub(super) fn add(&mut self, one: T, took: Duration) {
         self.build_time = (self.build_time * 7 + took) / 8;
@@ -90,6 +102,20 @@ mod tests {
         stock.add(Thing(false), Duration::ZERO);
         assert!(stock.take(now).is_some_and(|thing| thing.0));
         assert!(stock.take(now).is_none());
+    }
+
+    #[test]
+    fn a_start_is_left_alone_for_a_moment_while_enough_stand() {
+        let mut stock = Stock::new(|_, _| 2);
+        let now = Instant::now();
+        assert_eq!(stock.pause(now), Duration::ZERO);
+        stock.add(Thing(true), Duration::ZERO);
+        stock.add(Thing(true), Duration::ZERO);
+        assert!(stock.take(now).is_some());
+        assert_eq!(stock.pause(now), SETTLE);
+        assert_eq!(stock.pause(now + SETTLE), Duration::ZERO);
+        assert!(stock.take(now).is_some());
+        assert_eq!(stock.pause(now), Duration::ZERO, "none is left");
     }
 
     #[test]
