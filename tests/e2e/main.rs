@@ -8,4 +8,5 @@ mod lifecycle;
 mod limits;
 mod load;
 mod main_job;
+mod pristine;
 mod templates;

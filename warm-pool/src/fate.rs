@@ -45,7 +45,7 @@ impl Fate {
             // The lease was poisoned because the instance had ended, so the kernel's word is the cause.
             Some(KillCause::Poisoned(Poison::Exited)) | None => {}
             Some(KillCause::Poisoned(poison)) => return Fate::Poisoned(poison),
-            Some(KillCause::Idle | KillCause::Retired | KillCause::Failed | KillCause::Closing) => {
+            Some(KillCause::Idle | KillCause::Retired | KillCause::Spent | KillCause::Failed | KillCause::Closing) => {
                 return Fate::Retired;
             }
         }

@@ -52,6 +52,11 @@ impl Scale {
     pub(crate) fn keeps_some(&self) -> bool {
         self.min > 0 || matches!(self.ahead, Ahead::Exactly(1..))
     }
+
+    /// Whether an instance serves one call and no other.
+    pub(crate) fn pristine(&self) -> bool {
+        self.reuse == Reuse::Request
+    }
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 //!                 started                lanes leased = 0
 //!   Starting -----------------> Idle <----------------------> Busy
 //!      |                         |  grant          give_back   |
-//!      | start_failed, evict     | reap, evict, retire         | retire, gentle poison
+//!      | start_failed, evict     | reap, evict, retire         | retire, gentle poison, `reuse = "request"`
 //!      |                         |                             v
 //!      |                         |                          Draining   (takes no new calls, kept for those it has)
 //!      v                         v                             |
@@ -115,7 +115,7 @@ impl Shelf {
         self.past.arrivals.called(now);
         if let Some(grant) = self.lease_free_lane(at) {
             if grant.kind == GrantKind::Ahead {
-                self.took_a_new_one(now, at);
+                self.took_a_new_one(now, at, out);
             }
             return Acquired::Lane(grant);
         }
@@ -207,6 +207,7 @@ impl Shelf {
         let edition = &mut self.editions[at];
         edition.service.add(held);
         let held_back = edition.release();
+        let draining = draining.or(edition.scale.pristine().then_some(KillCause::Spent));
         if draining.is_none() {
             if !edition.free.contains(&id) {
                 edition.free.push(id);

@@ -81,11 +81,13 @@ pub enum ColdReason {
     Ahead,
     /// The last instance was killed because its caller left in the middle of an exchange.
     Abandoned,
+    /// The last instance served its one call: the function has `reuse = "request"`.
+    Spent,
 }
 
 impl ColdReason {
     /// Every value.
-    pub const ALL: [ColdReason; 9] = [
+    pub const ALL: [ColdReason; 10] = [
         ColdReason::First,
         ColdReason::ScaledToZero,
         ColdReason::ScaleUp,
@@ -95,6 +97,7 @@ impl ColdReason {
         ColdReason::Limit,
         ColdReason::Ahead,
         ColdReason::Abandoned,
+        ColdReason::Spent,
     ];
 
     /// The word used in metrics and logs.
@@ -109,6 +112,7 @@ impl ColdReason {
             ColdReason::Limit => "limit",
             ColdReason::Ahead => "ahead",
             ColdReason::Abandoned => "abandoned",
+            ColdReason::Spent => "spent",
         }
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! With `auto` one waits in the minutes after a call where it costs next to nothing to start one, and more when calls come at a
 //! rate that would use it up faster than it is replaced. It is replaced when the call that took it has been answered, or a moment
-//! after it was taken if that call goes on: at once, the start would take the processor from the call that is on its way.
+//! after it was taken if that call goes on: at once, the start would take the processor from the call that is on its way. With
+//! `reuse = "request"` it is replaced at once all the same, as the very next call needs it.
 
 use std::time::Duration;
 
-use functions::{Ahead, Reuse};
+use functions::Ahead;
 
 use super::poisson::quantile;
 use super::{Scale, Tally};
@@ -52,7 +53,7 @@ pub(crate) fn ahead(scale: &Scale, outlook: &Outlook) -> (u32, Option<Duration>)
     match (scale.ahead, window) {
         (Ahead::Exactly(count), _) if outlook.provisioned => (count, None),
         (Ahead::Exactly(count), Some(_)) => (count, window),
-        (Ahead::Auto, Some(_)) if !outlook.fails && (outlook.forks || scale.reuse == Reuse::Request) => {
+        (Ahead::Auto, Some(_)) if !outlook.fails && (outlook.forks || scale.pristine()) => {
             let expected = outlook.cold_rate * (outlook.start.unwrap_or(START_GUESS) + SETTLE).as_secs_f64();
             (quantile(expected, MISSES, MOST).max(1) as u32, window)
         }
@@ -74,6 +75,8 @@ pub(crate) fn missing(scale: &Scale, tally: &Tally, waiting: usize, starting: u3
 
 #[cfg(test)]
 mod tests {
+    use functions::Reuse;
+
     use super::*;
 
     const CALLED: Outlook = Outlook {

@@ -100,8 +100,10 @@ pub(crate) fn starts(scale: &Scale, tally: &Tally, need: &Need) -> Starts {
             ask_again: Some(pause),
         };
     }
+    // Of instances that serve one call, no lane comes home that another call could wait for.
     if wanted > 0
         && tally.usable > 0
+        && !scale.pristine()
         && let Some(patience) = patience(scale, tally, need)
     {
         wanted = 0;

@@ -94,6 +94,8 @@ pub(crate) enum KillCause {
     Retired,
     /// An operator evicted it.
     Evicted,
+    /// It served its one call.
+    Spent,
     /// A lease was poisoned.
     Poisoned(Poison),
     /// It failed to become ready.
@@ -108,6 +110,7 @@ impl KillCause {
             KillCause::Idle => Some(ColdReason::ScaledToZero),
             KillCause::Retired => Some(ColdReason::NewRevision),
             KillCause::Evicted => Some(ColdReason::Evicted),
+            KillCause::Spent => Some(ColdReason::Spent),
             KillCause::Poisoned(poison) => Some(poison.reason()),
             KillCause::Failed | KillCause::Closing => None,
         }

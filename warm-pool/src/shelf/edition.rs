@@ -84,9 +84,11 @@ impl Edition {
         expired
     }
 
-    /// A call was given what may have to be replaced: not at once.
+    /// A call was given what may have to be replaced: not at once, unless every call needs a new one.
     pub(super) fn hold(&mut self, now: Instant) {
-        self.hold = Some(now + policy::SETTLE);
+        if !self.scale.pristine() {
+            self.hold = Some(now + policy::SETTLE);
+        }
     }
 
     /// A call has ended. Returns whether anything was held back for it.

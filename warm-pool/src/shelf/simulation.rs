@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use functions::Ahead;
+use functions::{Ahead, Reuse};
 
 use super::*;
 use crate::start::Purpose;
@@ -53,17 +53,24 @@ fn event() -> impl Strategy<Value = Event> {
 
 fn scale() -> impl Strategy<Value = Scale> {
     let ahead = prop_oneof![3 => Just(Ahead::Auto), 1 => (0u32..4).prop_map(Ahead::Exactly)];
-    (0u32..3, 1u32..6, 1u8..4, 0u64..500, 0u32..8, ahead).prop_map(|(min, max, concurrency, idle, queue, ahead)| {
-        Scale {
+    (
+        0u32..3,
+        1u32..6,
+        1u8..4,
+        0u64..500,
+        0u32..8,
+        ahead,
+        prop::bool::weighted(0.3),
+    )
+        .prop_map(|(min, max, concurrency, idle, queue, ahead, pristine)| Scale {
             min: min.min(max),
             max,
-            concurrency,
+            concurrency: if pristine { 1 } else { concurrency },
             idle: MS * u32::try_from(idle).unwrap(),
             queue,
             ahead,
-            ..Scale::default()
-        }
-    })
+            reuse: if pristine { Reuse::Request } else { Reuse::Instance },
+        })
 }
 
 /// The world outside the shelf, which believes nothing that it did not see.
@@ -113,7 +120,17 @@ impl World {
                 let deadline = self.now + MS * u32::try_from(patience).unwrap();
                 match self.shelf.acquire(self.now, revision, self.scale, deadline, &mut out) {
                     Acquired::Lane(grant) => {
-                        assert_eq!(out, [], "a warm call starts nothing");
+                        let replaced = |command: &Command| {
+                            self.scale.pristine()
+                                && matches!(
+                                    command,
+                                    Command::Start {
+                                        reason: ColdReason::Ahead,
+                                        ..
+                                    }
+                                )
+                        };
+                        assert!(out.iter().all(replaced), "a warm call starts nothing");
                         assert!(
                             self.waiting.values().all(|other| *other != revision),
                             "nobody is overtaken"
@@ -162,6 +179,12 @@ impl World {
                 self.leases.remove(&(id, lane));
                 let stays = self.shelf.give_back(self.now, id, lane, MS, &mut out);
                 assert_eq!(stays, self.live.contains_key(&id));
+                if stays && self.scale.pristine() {
+                    assert!(
+                        matches!(out.first(), Some(Command::Kill { instance, .. }) if *instance == id),
+                        "it served its one call"
+                    );
+                }
             }
             Event::Poison(at, poison) => {
                 let Some((id, lane)) = nth(self.leases.iter().copied(), at) else {
@@ -303,6 +326,10 @@ impl World {
         assert!(grant.lane < self.scale.concurrency);
         let first = self.ran.insert(grant.instance);
         assert_eq!(first, grant.kind != GrantKind::Warm, "a start says what it found");
+        assert!(
+            first || !self.scale.pristine(),
+            "an instance for each call serves exactly one"
+        );
         assert!(
             self.leases.insert((grant.instance, grant.lane)),
             "nothing is leased twice"

@@ -23,10 +23,15 @@ impl Shelf {
     }
 
     /// A call took an instance that never ran one.
-    pub(super) fn took_a_new_one(&mut self, now: Instant, at: usize) {
+    pub(super) fn took_a_new_one(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
         self.past.arrivals.found_none(now);
-        self.editions[at].hold(now);
-        self.wake(now + policy::SETTLE);
+        let edition = &mut self.editions[at];
+        if edition.scale.pristine() {
+            self.start_what_is_needed(now, at, out);
+        } else {
+            edition.hold(now);
+            self.wake(now + policy::SETTLE);
+        }
     }
 
     /// Whether the last call is so young that instances may wait ahead because of it.

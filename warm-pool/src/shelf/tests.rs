@@ -1,6 +1,7 @@
 //! The shelf, one story at a time.
 
 mod ahead;
+mod pristine;
 
 use super::*;
 use crate::start::Purpose;

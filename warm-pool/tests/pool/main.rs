@@ -7,6 +7,7 @@ mod bare;
 mod ends;
 mod leases;
 mod output;
+mod pristine;
 mod queue;
 mod rig;
 mod scale;
