@@ -147,7 +147,13 @@ impl Fleet {
         match acquired {
             Acquired::Lane(grant) => {
                 let lease = self.lease(&mut state, grant, Duration::ZERO, now);
-                drop(state);
+                if commands.is_empty() {
+                    drop(state);
+                } else {
+                    // An instance for the next call is wanted already.
+                    state.remember(revision);
+                    self.act_on(state, commands);
+                }
                 self.record.queue.observe(0.0);
                 Ok(Err(Ok(lease)))
             }
