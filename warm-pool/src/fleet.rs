@@ -147,13 +147,8 @@ impl Fleet {
         match acquired {
             Acquired::Lane(grant) => {
                 let lease = self.lease(&mut state, grant, Duration::ZERO, now);
-                if commands.is_empty() {
-                    drop(state);
-                } else {
-                    // An instance for the next call is wanted already.
-                    state.remember(revision);
-                    self.act_on(state, commands);
-                }
+                // What it took may have to be replaced, now or at a time that the shelf asks to be woken at.
+                self.act_on(state, commands);
                 self.record.queue.observe(0.0);
                 Ok(Err(Ok(lease)))
             }
