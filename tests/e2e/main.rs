@@ -8,4 +8,5 @@ mod lifecycle;
 mod limits;
 mod load;
 mod main_job;
+mod parked;
 mod templates;

@@ -6,7 +6,8 @@
 //!
 //! Only code of the interpreter and of ours runs until LOAD comes. A function is served by such a process only if it
 //! can't tell that from a process of its own: same command line, one lane, and nothing in its environment that the
-//! interpreter reads when it starts. What it can see is its age (`process.uptime()`).
+//! interpreter reads when it starts. What it can see is its age (`process.uptime()`), and in
+//! `/proc/self/environ` what it was started with.
 
 use super::host::HostRuntimes;
 use super::launch::{Launch, Program, common};

@@ -115,6 +115,7 @@ impl Launcher for Puppets {
                 lanes: vec![OwnedFd::from(host)],
                 log: log.into_nonblocking_fd().unwrap(),
                 start: warm_pool::Start::Cold,
+                load: None,
                 stages: Stages::default(),
             })
         })
