@@ -11,6 +11,7 @@ pub mod launcher;
 mod ledger;
 pub(crate) mod life;
 mod nursery;
+mod parked;
 mod refill;
 pub(crate) mod sandboxed;
 mod stock;
@@ -214,6 +215,7 @@ impl Driver {
         let prepared = Prepared {
             slots: self.launcher.slots_standing(),
             templates: self.launcher.templates_standing(),
+            parked: self.launcher.parked_standing(),
         };
         scrape(&self.metrics, &samples, prepared)
     }

@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use functions::payload::{self, Reply, ReplyHead};
 use functions::runtimes::base_files;
 use functions::runtimes::stdio::{Resident, serve};
 use functions::wire::{
-    Decoder, End, Failure, HostFrame, InstanceFrame, Invoke, Ready, ReplyOrder, encode, encode_body, encode_call,
+    Decoder, End, Failure, HostFrame, InstanceFrame, Invoke, Load, Ready, ReplyOrder, encode, encode_body, encode_call,
 };
 use functions::{BootId, Runtime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -55,7 +56,7 @@ pub(crate) struct Instance {
     printed: Vec<u8>,
     log_open: bool,
     runs: Runs,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What keeps an instance going.
@@ -263,8 +264,31 @@ impl Instance {
             printed: Vec::new(),
             log_open: true,
             runs,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Waits for PARKED.
+    pub(crate) fn parked(&mut self) {
+        assert_eq!(self.receive(0), Some((0, InstanceFrame::Parked)));
+    }
+
+    /// The same, and says LOAD: the directory of its files, and this environment.
+    pub(crate) fn load(&mut self, env: &[(&str, &str)]) {
+        self.parked();
+        let load = Load {
+            env: env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            cwd: self.dir().to_str().unwrap().to_owned(),
+        };
+        self.push(0, &HostFrame::Load(load));
     }
 
     pub(crate) fn ready(&mut self) -> Ready {

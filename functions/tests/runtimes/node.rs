@@ -246,6 +246,73 @@ fn what_can_not_load_is_an_init_error() {
     }
 }
 
+/// A process that was started before its function was known.
+fn parked(name: &str, source: &str, env: &[(&str, &str)]) -> Instance {
+    let mut instance = Instance::start_with(
+        Runtime::Node,
+        "nothing.here",
+        &[(name, source)],
+        &[("FN_PARKED", "1"), ("LEFT", "behind")],
+    );
+    instance.load(env);
+    instance
+}
+
+#[test]
+fn a_parked_process_finds_what_load_says_and_nothing_else() {
+    let env = [("Z", "1"), ("_HANDLER", "index.handler"), ("A", "ß"), ("FN_LANES", "1")];
+    for (name, source) in [
+        (
+            "index.mjs",
+            "const at = Object.entries(process.env); export const handler = (event) => ({ at, cwd: process.cwd(), event });",
+        ),
+        (
+            "index.js",
+            "const at = Object.entries(process.env); exports.handler = async (event) => ({ at, cwd: process.cwd(), event });",
+        ),
+    ] {
+        let mut instance = parked(name, source, &env);
+        let ready = instance.ready();
+        for n in 0..2 {
+            let answer = instance.call(&json!({ "n": n }));
+            let said = answer.json();
+            assert_eq!(said["at"], json!(env), "in this order");
+            assert_eq!(said["event"], json!({ "n": n }));
+            assert_eq!(said["cwd"], json!(instance.dir()));
+            assert_eq!(answer.boot_id(), ready.boot_id);
+        }
+        assert_eq!(instance.printed(), "", "nothing of the rehearsal is seen");
+        assert_eq!(instance.close(), Some(0));
+    }
+}
+
+#[test]
+fn what_can_not_load_in_a_parked_process_is_the_same_init_error() {
+    for source in [
+        "import 'missing'; export const handler = 1;",
+        "export const handler = 1;",
+        "export const handler = {{{",
+        "throw new TypeError('not today');",
+        "await Promise.reject(7);",
+    ] {
+        // Each has a directory of its own.
+        let of = |instance: &mut Instance| {
+            let dir = instance.dir().to_str().unwrap().to_owned();
+            format!("{:?} {}", instance.init_error(), instance.printed()).replace(&dir, "/function")
+        };
+        let mut own = Instance::start(Runtime::Node, "index.handler", &[("index.mjs", source)]);
+        let mut other = parked("index.mjs", source, &[("_HANDLER", "index.handler")]);
+        assert_eq!(of(&mut own), of(&mut other), "{source}");
+    }
+}
+
+#[test]
+fn a_parked_process_whose_host_is_gone_ends() {
+    let mut instance = Instance::start_with(Runtime::Node, "nothing.here", &[], &[("FN_PARKED", "1")]);
+    instance.parked();
+    assert_eq!(instance.close(), Some(0));
+}
+
 #[test]
 fn an_exit_while_loading_closes_the_lane() {
     let mut instance = Instance::start(Runtime::Node, "index.handler", &[("index.js", "process.exit(6);")]);

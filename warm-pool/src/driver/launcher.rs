@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
+use functions::wire::Load;
 use functions::{FunctionName, Revision};
 
 use crate::fate::StartFailure;
@@ -32,6 +33,11 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// Slots that stand ahead and are nobody's.
     fn slots_standing(&self) -> usize {
+        0
+    }
+
+    /// Node processes that are started and nobody's.
+    fn parked_standing(&self) -> usize {
         0
     }
 
@@ -86,8 +92,11 @@ pub struct Launched {
     pub lanes: Vec<OwnedFd>,
     /// The non-blocking read end of its log pipe.
     pub log: OwnedFd,
-    /// What it was started from: [`Start::Forked`], [`Start::Pooled`] or [`Start::Cold`].
+    /// What it was started from: [`Start::Forked`], [`Start::Pooled`] or [`Start::Cold`]; [`Start::Ahead`] when its process ran
+    /// already and waits for `load`.
     pub start: Start,
+    /// What it waits for before it loads its handler.
+    pub load: Option<Load>,
     /// How long its parts took.
     pub stages: Stages,
 }

@@ -65,7 +65,7 @@ impl Refill {
 }
 
 /// What slots are built with: the defaults of a function, so that most binds change nothing.
-fn shape() -> Shape {
+pub(super) fn shape() -> Shape {
     Shape {
         group: GroupName::new(crate::plan::GROUP).expect("the name is valid"),
         limits: Limits {

@@ -175,6 +175,7 @@ impl Bare {
             lanes,
             log: log.into_nonblocking_fd().unwrap(),
             start: warm_pool::Start::Cold,
+            load: None,
             stages: Stages::default(),
         }
     }
