@@ -44,9 +44,9 @@ async fn none_is_parked_before_the_first_node_function_starts() {
 async fn a_function_can_not_tell_it_from_a_process_of_its_own() {
     let source = Source::node(
         "import os from 'node:os';\n\
-         const loading = { env: Object.entries(process.env), cwd: process.cwd() };\n\
+         const loading = { env: { ...process.env }, cwd: process.cwd() };\n\
          export const handler = async (event, context) => ({\n\
-           loading, env: Object.entries(process.env), cwd: process.cwd(), argv: process.argv, exec: process.execArgv,\n\
+           loading, env: { ...process.env }, cwd: process.cwd(), argv: process.argv, exec: process.execArgv,\n\
            host: os.hostname(), home: os.homedir(), umask: process.umask(), ids: [process.getuid(), process.getgid()],\n\
            handles: process.getActiveResourcesInfo(), globals: Object.getOwnPropertyNames(globalThis),\n\
            context: { ...context, awsRequestId: 0 },\n\

@@ -25,7 +25,7 @@ pub struct BaseFile {
 
 /// All files of ours that every sandbox has.
 pub fn base_files() -> Vec<BaseFile> {
-    [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP]
+    [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP, node::REHEARSAL]
         .into_iter()
         .chain(build::SCRIPTS.iter().cloned())
         .collect()

@@ -18,6 +18,13 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
     contents: include_bytes!("node/bootstrap.mjs"),
 };
 
+/// What a parked process loads to rehearse; beside the shim.
+pub const REHEARSAL: BaseFile = BaseFile {
+    path: "/var/runtime/node/rehearsal.mjs",
+    mode: 0o444,
+    contents: include_bytes!("node/rehearsal.mjs"),
+};
+
 /// Whether the interpreter, or a library in it, reads the variable when it starts and not when code asks for it.
 pub(super) fn reads_at_start(name: &str) -> bool {
     // Code asks for it, Node itself never does; it is the one of this prefix that most functions set.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use functions::payload::{self, Reply, ReplyHead};
-use functions::runtimes::base_files;
 use functions::runtimes::stdio::{Resident, serve};
+use functions::runtimes::{BaseFile, base_files, node, python};
 use functions::wire::{
     Decoder, End, Failure, HostFrame, InstanceFrame, Invoke, Load, Ready, ReplyOrder, encode, encode_body, encode_call,
 };
@@ -151,13 +151,15 @@ impl Instance {
         env: &[(&str, &str)],
     ) -> Instance {
         let dir = directory(files);
-        let shim = base_files()
-            .into_iter()
-            .find(|file| file.path.contains(runtime.as_str()))
-            .unwrap();
-        let shim_path = dir.path().join(shim.path.trim_start_matches('/'));
-        std::fs::create_dir_all(shim_path.parent().unwrap()).unwrap();
-        std::fs::write(&shim_path, shim.contents).unwrap();
+        let place = |file: &BaseFile| dir.path().join(file.path.trim_start_matches('/'));
+        for file in base_files() {
+            std::fs::create_dir_all(place(&file).parent().unwrap()).unwrap();
+            std::fs::write(place(&file), file.contents).unwrap();
+        }
+        let shim_path = place(match runtime {
+            Runtime::Python => &python::BOOTSTRAP,
+            _ => &node::BOOTSTRAP,
+        });
         let interpreter: &[&str] = match runtime {
             Runtime::Python => &["/usr/bin/python3", "-s", "-B"],
             Runtime::Node => &["/usr/bin/node"],
@@ -273,22 +275,23 @@ impl Instance {
         self.dir.path()
     }
 
-    /// Waits for PARKED.
-    pub(crate) fn parked(&mut self) {
-        assert_eq!(self.receive(0), Some((0, InstanceFrame::Parked)));
-    }
-
-    /// The same, and says LOAD: the directory of its files, and this environment.
+    /// Tells a process that says it is parked to become a function with exactly this environment, whose files it was started
+    /// beside.
     pub(crate) fn load(&mut self, env: &[(&str, &str)]) {
-        self.parked();
-        let load = Load {
+        match self.receive(0) {
+            Some((0, InstanceFrame::Parked)) => {}
+            other => panic!("not parked: {other:?}; printed: {}", self.printed()),
+        }
+        let frame = HostFrame::Load(Load {
             env: env
                 .iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
                 .collect(),
             cwd: self.dir().to_str().unwrap().to_owned(),
-        };
-        self.push(0, &HostFrame::Load(load));
+        });
+        let mut out = BytesMut::new();
+        encode(&frame, 0, &mut out).unwrap();
+        self.lanes[0].socket.write_all(&out).unwrap();
     }
 
     pub(crate) fn ready(&mut self) -> Ready {

@@ -4,11 +4,14 @@
 // where the host decodes them. The sockets live in the event loop, so timers and promises of the function run while an
 // invocation waits. What only errors or streams need is loaded when they happen.
 //
-// With FN_PARKED the process is started before it is known whose it will be: it warms up on an invented call, says
-// PARKED, and waits for LOAD. From there on it does what a process of the function's own does.
+// A process that is started with FN_PARKED does not know its function yet: it rehearses, says PARKED, and becomes what
+// LOAD says. What is ours is compiled by the rehearsal. Node's compile cache (22.1 and later) is not used: it would have to
+// be there before the handler is loaded, and the only place that a sandbox may write to begins empty. For small handlers it
+// would save nothing that can be measured; a bundle of a megabyte of source takes about as long to compile as Node to start,
+// and a twentieth of that from a cache. Such a cache would have to be made at the deploy and shown beside the bundle.
 
 import { createRequire } from 'node:module';
-import { existsSync } from 'node:fs';
+import { existsSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 
@@ -18,7 +21,10 @@ const HEADER = 12;
 const MAX_PAYLOAD = 1 << 20;
 const MAX_RESULT = 6 * 1024 * 1024;
 const [INVOKE, REQUEST_BODY, REQUEST_END, LOAD] = [0x01, 0x02, 0x03, 0x05];
-const [READY, INIT_ERROR, RESULT, HEAD, BODY, END, ERROR, PARKED] = [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88];
+const [READY, INIT_ERROR, RESULT, HEAD] = [0x81, 0x82, 0x83, 0x84];
+const [BODY, END, ERROR, PARKED] = [0x85, 0x86, 0x87, 0x88];
+// Calls until V8 knows what the code of a call meets.
+const REHEARSALS = 8;
 const STREAMING = Symbol('fn.streaming');
 
 let started = process.hrtime.bigint();
@@ -70,11 +76,6 @@ function bodyFrames(seq, data) {
   return buffers;
 }
 
-/** A socket that was inherited from the host. */
-function inherited(fd) {
-  return new net.Socket({ fd, readable: true, writable: true });
-}
-
 /** One socket to the host. Hands whole frames to `onFrame`. */
 class Lane {
   constructor(socket) {
@@ -83,17 +84,22 @@ class Lane {
     this.header = null;
     this.onFrame = null;
     this.socket = socket;
-    // When the host has closed the lane there is no one left to answer.
-    this.socket.on('end', () => process.exit(0));
-    this.socket.on('error', () => process.exit(71));
-    this.socket.on('close', () => process.exit(71));
   }
 
-  /** Begins to read; what came earlier has waited in the socket. Opened again, it only hands the frames to another. */
+  /** The lane that was inherited as this descriptor. */
+  static inherited(fd) {
+    const lane = new Lane(new net.Socket({ fd, readable: true, writable: true }));
+    // When the host has closed the lane there is no one left to answer.
+    lane.socket.on('end', () => process.exit(0));
+    lane.socket.on('error', () => process.exit(71));
+    lane.socket.on('close', () => process.exit(71));
+    return lane;
+  }
+
+  /** From now on frames go to `onFrame`. Those that came before the first one have waited in the socket. */
   open(onFrame) {
-    const reads = this.onFrame !== null;
+    if (!this.onFrame) this.socket.on('data', (chunk) => this.receive(chunk));
     this.onFrame = onFrame;
-    if (!reads) this.socket.on('data', (chunk) => this.receive(chunk));
   }
 
   receive(chunk) {
@@ -554,64 +560,78 @@ class Server {
 
 // --- parked ----------------------------------------------------------------------------------------------------------
 
+/** Makes the environment `wanted`, a list of names and values. */
+function adopt(wanted) {
+  const names = new Set(wanted.map(([name]) => name));
+  for (const name of Object.keys(env)) if (!names.has(name)) delete env[name];
+  // What stays is not written again: Node looks for the time zone whenever TZ is set or deleted.
+  for (const [name, value] of wanted) if (env[name] !== value) env[name] = value;
+}
+
 /**
- * Runs this file's own code, so that it is compiled before a call waits for it: that halves the first call, and more
- * rounds gain nothing. There is no compile cache beside that: the oldest Node that is supported has none, and a
- * directory for one would be new and empty in each sandbox.
+ * Does what a start and a call do, with a function of ours and a socket to ourselves, so that their code is compiled and
+ * their lazy parts are loaded before a call waits for them. Leaves nothing behind but that.
  */
 async function rehearse() {
-  await rehearsed(1, () => ({ statusCode: 200, body: 'ok' }));
-  await rehearsed(2, async () => ({ body: Buffer.from('ok') }));
-}
+  const [before, cwd] = [Object.entries(env), process.cwd()];
+  process.chdir(path.dirname(require('node:url').fileURLToPath(import.meta.url)));
+  adopt([...before, ['FN_REHEARSAL', '1']]);
+  const handler = await load('rehearsal.handler');
+  adopt(before);
+  process.chdir(cwd);
 
-/** One invented call over a lane that leads nowhere. */
-function rehearsed(seq, handler) {
-  const invoke = { request_id: 'rehearsal', deadline_ms: Date.now(), trace_id: 'rehearsal', arn: 'rehearsal' };
-  const event = { version: '2.0', rawPath: '/', headers: {}, requestContext: { http: { method: 'GET', path: '/' } } };
-  return new Promise((resolve) => {
-    const nowhere = {
-      on() {},
-      cork() {},
-      uncork() {},
-      write(buffer, done) {
-        done?.();
-        if (buffer.length === HEADER && buffer[8] === END) resolve();
-        return true;
-      },
-    };
-    const lane = new Lane(nowhere);
-    const server = new Server(lane, handler, true);
-    lane.open((...received) => server.receive(...received));
-    const call = [
-      jsonFrame(INVOKE, seq, invoke),
-      frame(REQUEST_BODY, seq, Buffer.from(JSON.stringify(event))),
-      frame(REQUEST_END, seq),
-    ];
-    lane.receive(Buffer.concat(call.flat()));
+  const place = `/tmp/.rehearsal-${bootId}`;
+  const host = net.createServer();
+  await new Promise((done, failed) => host.on('error', failed).listen(place, done));
+  const [lane, peer] = await new Promise((done, failed) => {
+    const socket = net.connect(place);
+    socket.on('error', failed);
+    host.on('connection', (connected) => done([new Lane(socket), new Lane(connected)]));
   });
+  unlinkSync(place);
+  const server = new Server(lane, handler, true);
+  lane.open((...received) => server.receive(...received));
+  const event = JSON.stringify({
+    version: '2.0',
+    rawPath: '/',
+    headers: { accept: '*/*' },
+    queryStringParameters: { name: 'rehearsal' },
+    requestContext: { http: { method: 'GET', path: '/' } },
+    isBase64Encoded: false,
+  });
+  for (let seq = 1; seq <= REHEARSALS; seq += 1) {
+    const ended = new Promise((done) => peer.open((kind) => kind >= END && done()));
+    const call = jsonFrame(INVOKE, seq, { request_id: 'rehearsal', deadline_ms: Date.now(), arn: 'arn' });
+    peer.send([...call, ...frame(REQUEST_BODY, seq, Buffer.from(event)), ...frame(REQUEST_END, seq)]);
+    await ended;
+  }
+  const closed = new Promise((done) => host.close(done));
+  lane.socket.destroy();
+  peer.socket.destroy();
+  await closed;
 }
 
-/** Waits for the function and becomes its process. */
-async function becomeWhatLoadSays(lane) {
-  await rehearse();
-  const load = await new Promise((resolve) => {
-    lane.open((kind, _seq, payload) => {
-      if (kind !== LOAD) process.exit(70); // As for any other frame that the host never sends.
-      resolve(JSON.parse(payload.toString()));
-    });
-    flushed(() => lane.send(frame(PARKED, 0)));
+/** Waits until the host says what function this is. */
+async function parked(lane) {
+  try {
+    await rehearse();
+  } catch (error) {
+    // The first call takes longer then, which is all.
+    process.stderr.write(`[WARN] the rehearsal failed: ${error?.message}\n`);
+  }
+  const { env: wanted, cwd } = await new Promise((loaded) => {
+    lane.open((kind, _seq, payload) => (kind === LOAD ? loaded(JSON.parse(payload.toString())) : process.exit(70)));
+    lane.send(frame(PARKED, 0));
   });
   started = process.hrtime.bigint();
-  // All of them, so that also their order is that of a process of the function's own.
-  for (const name of Object.keys(env)) delete env[name];
-  for (const [name, value] of load.env) env[name] = value;
-  process.chdir(load.cwd);
+  adopt(wanted);
+  process.chdir(cwd);
 }
 
 // --- start -----------------------------------------------------------------------------------------------------------
 
 const lanes = [];
-for (let number = 0; number < Number(env.FN_LANES ?? 1); number += 1) lanes.push(new Lane(inherited(3 + number)));
+for (let number = 0; number < Number(env.FN_LANES ?? 1); number += 1) lanes.push(Lane.inherited(3 + number));
 
 let servers = [];
 
@@ -639,7 +659,7 @@ function unhandled(reason) {
   uncaught(new Failure('Runtime.UnhandledPromiseRejection', message, isError ? framesOf(reason) : []));
 }
 
-if (env.FN_PARKED) await becomeWhatLoadSays(lanes[0]);
+if (env.FN_PARKED) await parked(lanes[0]);
 
 try {
   const handler = await load(env._HANDLER ?? '');
