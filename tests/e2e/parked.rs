@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
-use tests::{Reply, Server, Source, poll};
+use tests::{Reply, Server, Source, poll, processes};
 
 const ON_DEMAND: &[&str] = &["--set", "scale.ahead=0"];
 
@@ -150,4 +152,26 @@ async fn a_handler_that_does_not_load_fails_in_the_same_way() {
     };
     assert_eq!(lines("[ERROR]").len(), 1, "both log the same: {printed}");
     assert_eq!(lines("at file:").len(), 1, "and the same frames: {printed}");
+}
+
+#[tokio::test]
+async fn a_parked_process_that_was_killed_is_not_missed() {
+    let server = Server::start().await;
+    server
+        .deploy("plain", &Source::node("export const handler = () => 'ok';"), ON_DEMAND)
+        .await;
+    server.call("plain").await.good();
+    one_parked(&server).await;
+    for process in processes::family(server.pid()) {
+        if process.pid != server.pid() {
+            // It may have gone with the one before it.
+            let _ = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+        }
+    }
+    poll::until("a call that is answered again", async || {
+        let reply = server.call("plain").await;
+        (reply.status == 200).then_some(())
+    })
+    .await;
+    assert_eq!(fresh(&server, "plain").await.start(), "ahead", "others were parked");
 }

@@ -46,6 +46,8 @@ const PAUSED: [Floor; 9] = [
 /// Floors of calls and starts under load.
 const AT_ONCE: [Floor; 4] = [Floor::Ns7, Floor::RoundTrip, Floor::ForkImport, Floor::Http];
 /// Between two calls of the row about fresh processes: well above twice a fork, so that one is always forked ahead.
+/// After this long another Node is parked: it takes about as long as a few starts of Node.
+const PARKING: Duration = Duration::from_millis(250);
 const GAP: Duration = Duration::from_millis(5);
 const ALONE_CALLS: u32 = 300;
 const PACED_CALLS: u32 = 60;
@@ -143,6 +145,7 @@ async fn peers(args: &TargetsArgs) -> Result<Option<PeerBench>, ScenarioError> {
 fn ways(args: &TargetsArgs, plan: &Plan, stage: &Stage) -> Vec<Way> {
     let used = "closed loop: evict what ran a call, wait, call once; only the call is timed";
     let all = "closed loop: evict everything, wait, call once; only the call is timed";
+    let parked = "closed loop: evict what ran a call, wait 250 ms, in which another process is parked, call once; only the call is timed";
     let alone = "closed loop: one connection, each call at once after the last reply";
     let gaps = "one connection, 5 ms between a reply and the next call";
     let full = "closed loop: every connection calls as soon as it has its reply";
@@ -154,7 +157,7 @@ fn ways(args: &TargetsArgs, plan: &Plan, stage: &Stage) -> Vec<Way> {
         (&[2], Role::Python, way::USED, used),
         (&[2], Role::Python, way::ALL, all),
         (&[2], Role::PythonOnDemand, way::USED, used),
-        (&[3], Role::Node, way::USED, used),
+        (&[3], Role::Node, way::USED, parked),
         (&[3], Role::Node, way::ALL, all),
         (&[5, 6], Role::WarmPython, way::ALONE, alone),
         (&[11], Role::WarmPython, way::PACED, gaps),
@@ -186,8 +189,13 @@ impl Bank<'_> {
                 way::ALL => Scope::All,
                 _ => continue,
             };
+            let pause = match (way.role, way.name) {
+                (Role::Node, way::USED) => self.plan.pause.max(PARKING),
+                _ => self.plan.pause,
+            };
             let plan = Plan {
                 evict,
+                pause,
                 ..self.plan.clone()
             };
             let (subject, cycles) = (&mut way.subject, plan.cycles);
