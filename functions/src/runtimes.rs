@@ -11,6 +11,7 @@ mod build;
 mod host;
 mod launch;
 pub mod node;
+pub mod parked;
 pub mod python;
 pub mod stdio;
 

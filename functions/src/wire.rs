@@ -8,6 +8,9 @@
 //! A lane is one socket and carries one invocation at a time:
 //!
 //! ```text
+//!  instance -> host   PARKED                                     once, on lane 0, seq 0; only by a process that was
+//!  host -> instance   LOAD                                       started ahead of its function, and the answer to it
+//!
 //!  instance -> host   READY | INIT_ERROR                         once, on lane 0, seq 0
 //!
 //!  host -> instance   INVOKE  BODY*  END                         seq n; CANCEL at any time after INVOKE
@@ -29,7 +32,8 @@ mod tests;
 pub use decoder::Decoder;
 pub use error::WireError;
 pub use frame::{
-    End, Failure, Frame, Head, HostFrame, InstanceFrame, Invoke, Ready, ResultHead, encode, encode_body, encode_call,
+    End, Failure, Frame, Head, HostFrame, InstanceFrame, Invoke, Load, Ready, ResultHead, encode, encode_body,
+    encode_call,
 };
 pub use header::{HEADER_LEN, Header, Kind, MAX_PAYLOAD};
 pub use order::ReplyOrder;

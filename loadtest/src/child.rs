@@ -1,6 +1,8 @@
-//! Every program the load test starts, in one place: the floor binary, the interpreters and its own echo server.
+//! Every program the load test starts, in one place: the floor binary, the interpreters, the peers, servers to measure and
+//! its own echo server.
 //!
-//! All of them get an empty environment but for `PATH`, no standard input unless said, and are killed when dropped.
+//! They get no environment but `PATH`, unless they are said to inherit, no standard input unless said, and are killed when
+//! dropped.
 #![expect(
     clippy::disallowed_methods,
     reason = "this is the one file that starts programs for the load test"
@@ -12,11 +14,21 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::echo::GREETING;
 
-const PATH: &str = "/usr/bin:/bin";
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The variables of a program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Env {
+    /// Only `PATH`.
+    Bare,
+    /// Those of the load test.
+    Inherited,
+}
 
 /// Why a program could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -65,9 +77,12 @@ impl ChildError {
 /// The time from just before the start of `program` to its end has been seen.
 ///
 /// Blocks the thread, on purpose: nothing else of the load test may run in between.
-pub(crate) fn time_to_exit(program: &Path, args: &[&str]) -> Result<Duration, ChildError> {
+pub(crate) fn time_to_exit<A: AsRef<OsStr>>(program: &Path, args: &[A], env: Env) -> Result<Duration, ChildError> {
     let mut command = std::process::Command::new(program);
-    command.args(args).env_clear().env("PATH", PATH);
+    command.args(args);
+    if env == Env::Bare {
+        command.env_clear().env("PATH", PATH);
+    }
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let started = Instant::now();
     let status = command.status().map_err(|source| ChildError::Start {
@@ -92,17 +107,25 @@ pub(crate) async fn output_of<A: AsRef<OsStr>>(
     args: &[A],
     limit: Duration,
 ) -> Result<String, ChildError> {
+    output_with(program, args, Env::Bare, limit).await
+}
+
+/// The same, with a choice of the environment.
+pub(crate) async fn output_with<A: AsRef<OsStr>>(
+    program: &Path,
+    args: &[A],
+    env: Env,
+    limit: Duration,
+) -> Result<String, ChildError> {
     let failed = |source| ChildError::Start {
         program: program.to_owned(),
         source,
     };
     let mut command = tokio::process::Command::new(program);
-    command
-        .args(args)
-        .env_clear()
-        .env("PATH", PATH)
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    command.args(args).stdin(Stdio::null()).kill_on_drop(true);
+    if env == Env::Bare {
+        command.env_clear().env("PATH", PATH);
+    }
     let output = tokio::time::timeout(limit, command.output())
         .await
         .map_err(|_elapsed| ChildError::Timeout {
@@ -113,17 +136,75 @@ pub(crate) async fn output_of<A: AsRef<OsStr>>(
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let stderr = String::from_utf8_lossy(&output.stderr);
-    let last = stderr
-        .lines()
-        .rfind(|line| !line.trim().is_empty())
-        .unwrap_or("it said nothing")
-        .to_owned();
     Err(ChildError::Exit {
         program: program.to_owned(),
         status: output.status,
-        stderr: last,
+        stderr: last_line(&output.stderr),
     })
+}
+
+/// A server that runs until it is stopped; its output goes to a file. Dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    program: PathBuf,
+    log: PathBuf,
+    child: tokio::process::Child,
+}
+
+impl Service {
+    /// Starts it. `log` is made or emptied.
+    pub(crate) fn start<A: AsRef<OsStr>>(program: &Path, args: &[A], env: Env, log: &Path) -> Result<Self, ChildError> {
+        let failed = |source| ChildError::Start {
+            program: program.to_owned(),
+            source,
+        };
+        let output = std::fs::File::create(log).map_err(failed)?;
+        let mut command = tokio::process::Command::new(program);
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().map_err(failed)?)
+            .stderr(output)
+            .kill_on_drop(true);
+        if env == Env::Bare {
+            command.env_clear().env("PATH", PATH);
+        }
+        Ok(Self {
+            program: program.to_owned(),
+            log: log.to_owned(),
+            child: command.spawn().map_err(failed)?,
+        })
+    }
+
+    /// How it ended, with the end of what it said, if it did.
+    pub(crate) fn ended(&mut self) -> Option<ChildError> {
+        let status = self.child.try_wait().ok().flatten()?;
+        Some(ChildError::Exit {
+            program: self.program.clone(),
+            status,
+            stderr: last_line(&std::fs::read(&self.log).unwrap_or_default()),
+        })
+    }
+
+    /// Asks it to end, and kills it when it has not ended within `limit`.
+    pub(crate) async fn stop(mut self, limit: Duration) {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        if let Some(pid) = pid {
+            // It may have ended by itself; the wait below sees that.
+            let _ended_already = kill_process(pid, Signal::TERM);
+        }
+        if tokio::time::timeout(limit, self.child.wait()).await.is_err() {
+            drop(self.child.kill().await);
+        }
+    }
+}
+
+fn last_line(output: &[u8]) -> String {
+    String::from_utf8_lossy(output)
+        .lines()
+        .rfind(|line| !line.trim().is_empty())
+        .unwrap_or("it said nothing")
+        .to_owned()
 }
 
 /// A running echo server; dropping it ends it.

@@ -139,6 +139,21 @@ impl Client {
         })
     }
 
+    /// Opens connections until `count` are kept, so that calls which leave together do not wait for handshakes.
+    pub(crate) async fn open(&self, count: usize) -> Result<(), Failure> {
+        let have = {
+            let mut idle = self.idle();
+            idle.retain(|connection| !connection.is_closed());
+            idle.len()
+        };
+        for _ in have..count {
+            let mut connection = self.connect().await?;
+            connection.ready().await.map_err(|error| Failure::from_hyper(&error))?;
+            self.idle().push(connection);
+        }
+        Ok(())
+    }
+
     /// Sends one call that was meant to leave at `intended`.
     pub(crate) async fn call(&self, call: &Call, intended: Instant) -> Attempt {
         let mut late = None;

@@ -20,6 +20,9 @@ pub(crate) struct Verdict {
     pub(crate) now_ms: Option<f64>,
     /// What a change must exceed; none when a run had fewer than two rounds.
     pub(crate) noise_ms: Option<f64>,
+    /// Now over then.
+    #[serde(default)]
+    pub(crate) ratio: Option<f64>,
     /// What follows.
     pub(crate) outcome: Outcome,
 }
@@ -60,10 +63,12 @@ impl Outcome {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CompareError {
     /// It holds something else.
-    #[error("the baseline is a report of `loadtest {found}`, not of `loadtest compare`")]
+    #[error("one is a report of `loadtest {before}`, the other of `loadtest {now}`")]
     Command {
         /// Of which command.
-        found: String,
+        before: String,
+        /// Of which.
+        now: String,
     },
     /// Another processor.
     #[error("the baseline is from another machine: {before}; this one: {now}")]
@@ -89,7 +94,8 @@ pub(crate) enum CompareError {
 pub(crate) fn check(before: &Report, now: &Report) -> Result<(), CompareError> {
     if before.command != now.command {
         return Err(CompareError::Command {
-            found: before.command.clone(),
+            before: before.command.clone(),
+            now: now.command.clone(),
         });
     }
     if !before.machine.is_like(&now.machine) {
@@ -102,10 +108,11 @@ pub(crate) fn check(before: &Report, now: &Report) -> Result<(), CompareError> {
         return Ok(());
     };
     type Of = fn(&Settings) -> String;
-    let settings: [(&'static str, Of); 4] = [
+    let settings: [(&'static str, Of); 5] = [
         ("rate", |s| s.rate_per_s.to_string()),
         ("arrivals", |s| s.arrivals.name().to_owned()),
         ("pause in ms", |s| s.pause_ms.to_string()),
+        ("eviction", |s| s.evict.words().to_owned()),
         ("bytes of body", |s| {
             s.body_bytes.map_or("none".into(), |bytes| bytes.to_string())
         }),
@@ -177,6 +184,10 @@ fn judge(what: &str, before: Option<&Summary>, now: Option<&Summary>, [slower, f
         before_ms: before,
         now_ms: now,
         noise_ms: noise,
+        ratio: before
+            .zip(now)
+            .map(|(before, now)| now / before)
+            .filter(|ratio| ratio.is_finite()),
         outcome,
     }
 }
@@ -184,8 +195,8 @@ fn judge(what: &str, before: Option<&Summary>, now: Option<&Summary>, [slower, f
 fn calls(report: &Report) -> Vec<(String, &Summary)> {
     let mut calls = Vec::new();
     for function in &report.functions {
-        for (scenario, run) in [("cold", &function.cold), ("warm", &function.warm)] {
-            for start in run.iter().flat_map(|run| &run.starts) {
+        for (scenario, run) in function.runs() {
+            for start in &run.starts {
                 let what = format!("{}, {scenario} calls: {}", function.function, start.start.name());
                 calls.push((what, &start.latency));
             }

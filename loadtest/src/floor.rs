@@ -9,12 +9,13 @@ mod native;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::child::{self, ChildError};
+use crate::child::{self, ChildError, Env};
 use crate::report::{FloorReport, MissingFloor};
 use crate::series::Series;
+use crate::workload::MODULES;
 
 use http::HttpFloor;
-use native::{NativeError, Sampled};
+use native::{NativeError, Sampled, Until};
 
 pub(crate) use http::HttpError;
 
@@ -33,8 +34,14 @@ pub(crate) enum Floor {
     RoundTrip,
     /// fork of an initialised Python to its first byte.
     Fork,
+    /// The same, with what the load test's own Python function imports.
+    ForkImport,
+    /// That one, until the child has answered a call.
+    ForkCall,
     /// `python3 -c pass`.
     Python,
+    /// `python3` with the imports of the load test's own Python function.
+    Import,
     /// `node -e 0`.
     Node,
     /// A bare HTTP exchange, one after the other.
@@ -49,7 +56,24 @@ const NODE: &str = "/usr/bin/node";
 const LIMIT: Duration = Duration::from_secs(120);
 
 impl Floor {
-    const ALL: [Self; 10] = [
+    /// Every floor, in the order of the table.
+    pub(crate) const ALL: [Self; 13] = [
+        Self::Exec,
+        Self::Ns6,
+        Self::Ns7,
+        Self::Sandbox,
+        Self::RoundTrip,
+        Self::Fork,
+        Self::ForkImport,
+        Self::ForkCall,
+        Self::Python,
+        Self::Import,
+        Self::Node,
+        Self::Http,
+        Self::HttpOpen,
+    ];
+    /// Those that `compare` measures: the others belong to functions of the load test's own.
+    pub(crate) const USUAL: [Self; 10] = [
         Self::Exec,
         Self::Ns6,
         Self::Ns7,
@@ -71,7 +95,10 @@ impl Floor {
             Self::Sandbox => "F_box",
             Self::RoundTrip => "F_rtt",
             Self::Fork => "F_fork",
+            Self::ForkImport => "F_fork_import",
+            Self::ForkCall => "F_fork_call",
             Self::Python => "F_py",
+            Self::Import => "F_import",
             Self::Node => "F_node",
             Self::Http => "F_http",
             Self::HttpOpen => "F_http_open",
@@ -86,22 +113,29 @@ impl Floor {
             Self::Sandbox => "F_ns7 + id maps, tmpfs, overlay, proc, pivot_root, exec of a static binary",
             Self::RoundTrip => "256 bytes there and back over a unix socket pair",
             Self::Fork => "os.fork of a Python with json imported, to its first byte",
+            Self::ForkImport => "os.fork of a Python with json, http.client and asyncio imported, to its first byte",
+            Self::ForkCall => "the same, until the child has read an event and answered it over a socket pair",
             Self::Python => "python3 -c pass, to its exit",
+            Self::Import => "python3 -c 'import json, http.client, asyncio', to its exit",
             Self::Node => "node -e 0, to its exit",
             Self::Http => "a bare hyper echo server, this client, one call after the other",
             Self::HttpOpen => "a bare hyper echo server, this client, the warm calls' schedule",
         }
     }
 
-    /// The samples of one round: cheap floors get more, so that every round stays well below a second.
-    fn per_round(self) -> u32 {
-        match self {
-            Self::Exec | Self::Ns6 | Self::Ns7 | Self::Sandbox | Self::Fork => 20,
+    /// The samples of one round: cheap floors get more, so that every round stays well below a second; with a pause before
+    /// each there are fewer.
+    fn per_round(self, pause: Duration) -> u32 {
+        let share = if pause.is_zero() { 1 } else { 4 };
+        let count: u32 = match self {
+            Self::Exec | Self::Ns6 | Self::Ns7 | Self::Sandbox => 20,
+            Self::Fork | Self::ForkImport | Self::ForkCall => 20,
             Self::RoundTrip | Self::Http => 100,
             Self::Python => 4,
-            Self::Node => 2,
+            Self::Node | Self::Import => 2,
             Self::HttpOpen => 0,
-        }
+        };
+        count.div_ceil(share)
     }
 }
 
@@ -161,8 +195,8 @@ struct Entry {
 
 impl Bench {
     /// Starts the echo server. `floor_bin` is the program for the native floors, by default the one named `floor`
-    /// beside this program. `pause` precedes every sample that is timed here, as it precedes cold calls.
-    pub(crate) async fn start(floor_bin: Option<&Path>, pause: Duration) -> Result<Self, HttpError> {
+    /// beside this program. `pause` precedes every sample, as it precedes cold calls.
+    pub(crate) async fn start(floor_bin: Option<&Path>, floors: &[Floor], pause: Duration) -> Result<Self, HttpError> {
         let entry = |floor| Entry {
             floor,
             series: Series::default(),
@@ -173,7 +207,7 @@ impl Bench {
             floor_bin: floor_bin.map_or_else(native::beside_this_program, Path::to_owned),
             http: HttpFloor::start().await?,
             pause,
-            entries: Floor::ALL.into_iter().map(entry).collect(),
+            entries: floors.iter().copied().map(entry).collect(),
             broken: Vec::new(),
         })
     }
@@ -204,7 +238,9 @@ impl Bench {
     }
 
     async fn sample(&self, floor: Floor, open: Option<&OpenSchedule>) -> Result<Sampled, Unmeasured> {
-        let count = floor.per_round();
+        let count = floor.per_round(self.pause);
+        let python = Path::new(PYTHON);
+        let fork = async |how| Ok(native::fork(python, floor, how, count, self.pause, LIMIT).await?);
         let native = async |word| Ok(native::run(&self.floor_bin, word, floor, count, self.pause, LIMIT).await?);
         match floor {
             Floor::Exec => native("exec").await,
@@ -212,8 +248,14 @@ impl Bench {
             Floor::Ns7 => native("ns7").await,
             Floor::Sandbox => native("box").await,
             Floor::RoundTrip => native("rtt").await,
-            Floor::Fork => Ok(native::fork(Path::new(PYTHON), count, LIMIT).await?),
+            Floor::Fork => fork((Until::First, &["json"])).await,
+            Floor::ForkImport => fork((Until::First, &MODULES)).await,
+            Floor::ForkCall => fork((Until::Answer, &MODULES)).await,
             Floor::Python => self.starts(PYTHON, &["-c", "pass"], count).await,
+            Floor::Import => {
+                let import = format!("import {}", MODULES.join(", "));
+                self.starts(PYTHON, &["-c", &import], count).await
+            }
             Floor::Node => self.starts(NODE, &["-e", "0"], count).await,
             Floor::Http => Ok(self.http.closed(count, self.pause).await?.into()),
             Floor::HttpOpen => match open {
@@ -227,7 +269,7 @@ impl Bench {
         let mut samples = Vec::new();
         for _ in 0..count {
             tokio::time::sleep_until((Instant::now() + self.pause).into()).await;
-            samples.push(child::time_to_exit(Path::new(program), args)?);
+            samples.push(child::time_to_exit(Path::new(program), args, Env::Bare)?);
         }
         Ok(samples.into())
     }

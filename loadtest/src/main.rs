@@ -6,25 +6,32 @@
 mod admin;
 mod args;
 mod arrivals;
+mod census;
 mod child;
 mod client;
 mod compare;
 mod echo;
 mod floor;
 mod machine;
+mod metrics;
+mod once;
 mod pacer;
+mod peers;
 mod phases;
 mod ratios;
 mod recorder;
 mod report;
 mod scenarios;
 mod series;
+mod serve;
 mod start;
+mod workload;
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 fn main() -> ExitCode {
     let args = args::Args::parse();
@@ -37,7 +44,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// As many connections as the hard limit allows; with fewer the calls that lack one fail, and are counted.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    let _kept_as_it_was = setrlimit(Resource::Nofile, raised);
+}
+
 fn run(args: args::Args) -> anyhow::Result<ExitCode> {
+    raise_open_files();
     // One thread: a client that hands each call from thread to thread would measure its own wake-ups.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -2,14 +2,19 @@
 //!
 //! All times are milliseconds.
 
+mod density;
 pub(crate) mod json;
+mod many;
+mod peer;
 mod plot;
+mod row;
 mod table;
 
 use std::io::Write as _;
 
 use serde::{Deserialize, Serialize};
 
+use crate::admin::Scope;
 use crate::args::Outputs;
 use crate::arrivals::Arrivals;
 use crate::compare::Verdict;
@@ -18,7 +23,12 @@ use crate::ratios::Ratio;
 use crate::series::Summary;
 use crate::start::Start;
 
-/// The number of this shape of the JSON file.
+pub(crate) use density::{DensityReport, PerInstance};
+pub(crate) use many::{BurstReport, ChurnReport, Drift, Growth, OneBurst};
+pub(crate) use peer::{MissingPeer, PeerReport, Served};
+pub(crate) use row::{Bound, Row, RowOutcome};
+
+/// The number of this shape of the JSON file. It changes when a key goes or changes its meaning, not when one is added.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// Everything one run found.
@@ -26,13 +36,13 @@ pub(crate) const SCHEMA: u32 = 1;
 pub(crate) struct Report {
     /// [`SCHEMA`].
     pub(crate) schema: u32,
-    /// `floor`, `warm`, `cold` or `compare`.
+    /// The word after `loadtest`.
     pub(crate) command: String,
     /// When it began, RFC 3339.
     pub(crate) started: String,
     /// Where it ran.
     pub(crate) machine: Machine,
-    /// How the load was made; none for `floor`.
+    /// How the load was made; none for commands without a server.
     pub(crate) settings: Option<Settings>,
     /// The floors that were measured.
     pub(crate) floors: Vec<FloorReport>,
@@ -42,6 +52,24 @@ pub(crate) struct Report {
     pub(crate) functions: Vec<FunctionReport>,
     /// Against the baseline, when one was given.
     pub(crate) verdicts: Vec<Verdict>,
+    /// What a burst of each function was like as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) bursts: Vec<BurstReport>,
+    /// What each churn was like as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) churns: Vec<ChurnReport>,
+    /// What parked instances cost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) density: Vec<DensityReport>,
+    /// The peers that were measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) peers: Vec<PeerReport>,
+    /// The peers that were not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) missing_peers: Vec<MissingPeer>,
+    /// The table of targets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) targets: Vec<Row>,
     /// Why the exit code is 1; empty when it is 0.
     pub(crate) problems: Vec<String>,
 }
@@ -53,12 +81,15 @@ pub(crate) struct Settings {
     pub(crate) url: String,
     /// The shape of the open loop's schedule.
     pub(crate) arrivals: Arrivals,
-    /// Calls per second of the open loop.
+    /// Calls per second of the open loop; 0 where there is none.
     pub(crate) rate_per_s: f64,
     /// Measured time per function.
     pub(crate) duration_s: f64,
     /// Between an eviction and its call.
     pub(crate) pause_ms: f64,
+    /// What an eviction ends.
+    #[serde(default)]
+    pub(crate) evict: Scope,
     /// The most cold cycles per second; null is back to back.
     pub(crate) cycles_per_s: Option<f64>,
     /// Interleaved rounds.
@@ -103,8 +134,38 @@ pub(crate) struct FunctionReport {
     pub(crate) cold: Option<RunReport>,
     /// The open loop.
     pub(crate) warm: Option<RunReport>,
+    /// Further ways in which it was called.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) more: Vec<NamedRun>,
     /// Medians against floors of the same run.
     pub(crate) ratios: Vec<Ratio>,
+}
+
+/// One function called in a way that has a name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(crate) struct NamedRun {
+    /// Such as `burst`.
+    pub(crate) scenario: String,
+    /// How the calls were made and timed, in words.
+    pub(crate) how: String,
+    /// Replies per second, where the calls left as fast as they were answered: the median of the rounds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) per_s: Option<f64>,
+    /// What became of them.
+    #[serde(flatten)]
+    pub(crate) run: RunReport,
+}
+
+impl FunctionReport {
+    /// Everything that was sent to it, by the name of the scenario.
+    pub(crate) fn runs(&self) -> Vec<(&str, &RunReport)> {
+        let two = [("cold", &self.cold), ("warm", &self.warm)];
+        let two = two
+            .into_iter()
+            .filter_map(|(scenario, run)| Some((scenario, run.as_ref()?)));
+        two.chain(self.more.iter().map(|named| (named.scenario.as_str(), &named.run)))
+            .collect()
+    }
 }
 
 /// One function in one scenario.

@@ -1,8 +1,16 @@
 //! What each command does, from its options to its report.
 
+mod ab;
+mod burst;
+mod churn;
+pub(crate) mod closed;
 mod cold;
 mod compare;
+mod density;
 mod floor;
+mod fresh;
+mod peers;
+mod targets;
 mod warm;
 
 use std::time::{Duration, Instant};
@@ -43,6 +51,15 @@ pub(crate) enum ScenarioError {
     /// The echo server of the floors does not work.
     #[error("F_http can't be measured: {0}")]
     Floor(#[from] HttpError),
+    /// The two sides of a comparison.
+    #[error(transparent)]
+    Ab(#[from] ab::AbError),
+    /// A server of the load test's own.
+    #[error(transparent)]
+    Serve(#[from] crate::serve::ServeError),
+    /// There is no place for the peers.
+    #[error(transparent)]
+    Peers(#[from] crate::peers::PeersError),
     /// The timer.
     #[error("the timer failed: {0}")]
     Timer(#[from] std::io::Error),
@@ -64,6 +81,12 @@ pub(crate) async fn run(command: Command) -> Result<Report, ScenarioError> {
         Command::Warm(args) => warm::run(&args.plan()?).await,
         Command::Cold(args) => cold::run(&args.plan()?).await,
         Command::Compare(args) => compare::run(&args).await,
+        Command::Burst(args) => burst::run(&args).await,
+        Command::Churn(args) => churn::run(&args.plan()?).await,
+        Command::Density(args) => density::run(&args).await,
+        Command::Peers(args) => peers::run(&args).await,
+        Command::Targets(args) => targets::run(&args).await,
+        Command::Ab(args) => ab::run(&args).await,
         Command::Echo => unreachable!("main serves the echo before it asks for a report"),
     }
 }
@@ -109,6 +132,7 @@ impl Subject {
             function: self.name.clone(),
             cold,
             warm,
+            more: Vec::new(),
             ratios: Vec::new(),
         }
     }
@@ -164,6 +188,12 @@ fn empty_report(command: &str) -> Report {
         missing_floors: Vec::new(),
         functions: Vec::new(),
         verdicts: Vec::new(),
+        bursts: Vec::new(),
+        churns: Vec::new(),
+        density: Vec::new(),
+        peers: Vec::new(),
+        missing_peers: Vec::new(),
+        targets: Vec::new(),
         problems: Vec::new(),
     }
 }
@@ -175,6 +205,7 @@ fn settings(plan: &Plan, rounds: u32) -> Settings {
         rate_per_s: plan.rate,
         duration_s: plan.duration.as_secs_f64(),
         pause_ms: plan.pause.as_secs_f64() * 1e3,
+        evict: plan.evict,
         cycles_per_s: plan.cycle_rate,
         rounds,
         connections: plan.connections,
@@ -186,11 +217,10 @@ fn settings(plan: &Plan, rounds: u32) -> Settings {
 /// What makes the exit code 1 in every command with load: a failed call, or one that says nothing about its start.
 fn problems(report: &FunctionReport) -> Vec<String> {
     let mut problems = Vec::new();
-    for (scenario, run) in [("cold", &report.cold), ("warm", &report.warm)] {
-        let Some(run) = run else { continue };
+    for (scenario, run) in report.runs() {
         if run.failed > 0 {
             problems.push(format!(
-                "{}: {} of {} {scenario} calls failed",
+                "{}: {} of {} calls failed ({scenario})",
                 report.function, run.failed, run.sent
             ));
         }

@@ -106,6 +106,18 @@ impl Series {
     }
 }
 
+/// The middle value; of two middle ones their mean.
+pub(crate) fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
 /// Every percent, then the tail.
 fn fractions() -> impl Iterator<Item = f64> {
     (0..100)
@@ -156,5 +168,12 @@ mod tests {
         series.add(Duration::from_micros(80));
         series.end_round();
         assert_eq!(series.summary().unwrap().spread_ms, None);
+    }
+
+    #[test]
+    fn medians_of_rounds() {
+        assert_eq!(median(&[]), None);
+        assert_eq!(median(&[3.0, 1.0, 2.0]), Some(2.0));
+        assert_eq!(median(&[4.0, 1.0, 2.0, 3.0]), Some(2.5));
     }
 }

@@ -10,6 +10,7 @@
 //! | [`sandbox`] | what does the host hold of it? |
 //! | [`slot`] | what of a sandbox can be built before it is known what runs in it? |
 //! | [`cell`] | how is a process copied into a sandbox instead of executed in it? |
+//! | [`parked`] | what can run in it before its code is known? |
 //! | [`cgroup`] | where do limits stand? |
 //! | [`filter`] | which system calls may be made? |
 //! | [`floors`] | what does the kernel alone take? |
@@ -25,6 +26,7 @@ mod child;
 pub mod filter;
 pub mod floors;
 mod packet;
+pub mod parked;
 pub mod plan;
 pub mod privileges;
 pub mod report;
@@ -39,6 +41,7 @@ pub use cell::{Cell, CellSlot, Holdings};
 pub use cgroup::leaf::Usage;
 pub use cgroup::{CgroupTree, detect};
 pub use child::{Resident, ResidentCall};
+pub use parked::Parked;
 pub use plan::{GroupName, LayerName, Limits, Plan, PlanError, Program, Rootfs, Shape};
 pub use report::HostReport;
 pub use sandbox::{Exit, LaunchError, Obituary, Phases, Sandbox};

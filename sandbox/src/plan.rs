@@ -282,6 +282,15 @@ impl Plan {
         }
     }
 
+    /// The part that shows code to a program that runs already.
+    pub(crate) fn show(&self) -> ShowPlan {
+        ShowPlan {
+            hostname: self.hostname.clone(),
+            tmp_bytes: self.tmp_bytes,
+            layers: self.layers.clone(),
+        }
+    }
+
     /// The part that binds a built slot to code.
     pub(crate) fn bind(&self) -> BindPlan {
         BindPlan {
@@ -321,6 +330,14 @@ pub(crate) struct BindPlan {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: String,
     pub(crate) lanes: u8,
+}
+
+/// What a slot gets whose program was started ahead of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct ShowPlan {
+    pub(crate) hostname: String,
+    pub(crate) tmp_bytes: u64,
+    pub(crate) layers: Vec<LayerName>,
 }
 
 fn checked_name(what: &'static str, value: String) -> Result<String, PlanError> {

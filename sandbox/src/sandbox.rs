@@ -9,7 +9,7 @@
 //! Dropping a [`Sandbox`] kills everything in it; [`Sandbox::gone`] resolves when nothing of it is left.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::cgroup::leaf::{Account, Frozen, Leaf, Usage};
 use crate::child::cell::{Holdings, Question};
-use crate::child::slot::{FromSlot, PhaseMicros};
+use crate::child::slot::{FromSlot, PhaseMicros, ToSlot};
 use crate::packet;
 use crate::plan::{Plan, PlanError};
 use crate::spawner::process::Connection;
@@ -221,9 +221,27 @@ impl Sandbox {
 
     /// Opens its channels and says what is to run. The slot reads it as soon as it stands.
     pub(crate) fn bind(&mut self, plan: &Plan) -> Result<(), LaunchError> {
+        self.open(plan, &ToSlot::Bind(plan.bind()))
+    }
+
+    /// As [`Sandbox::bind`] with a program that is to run before its code is known.
+    pub(crate) fn park(&mut self, plan: &Plan) -> Result<(), LaunchError> {
+        self.open(plan, &ToSlot::Park(plan.bind()))
+    }
+
+    /// Gives code to a program that is parked.
+    pub(crate) fn show(&self, plan: &Plan) -> Result<(), LaunchError> {
+        self.say(&ToSlot::Show(plan.show()), &[])
+    }
+
+    fn open(&mut self, plan: &Plan, word: &ToSlot) -> Result<(), LaunchError> {
         let inside = self.open_channels(plan.lanes)?;
         let inside: Vec<_> = inside.iter().map(AsFd::as_fd).collect();
-        match packet::send(self.state.control.as_fd(), &plan.bind(), &inside) {
+        self.say(word, &inside)
+    }
+
+    fn say(&self, word: &ToSlot, fds: &[BorrowedFd<'_>]) -> Result<(), LaunchError> {
+        match packet::send(self.state.control.as_fd(), word, fds) {
             // A slot that failed already says why in what it sent.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.map_err(no_descriptors),
@@ -269,7 +287,7 @@ impl Sandbox {
         self.until(|said| matches!(said, FromSlot::Ready)).await.map(drop)
     }
 
-    /// Waits until the program runs.
+    /// Waits until the program runs, or until one that was parked has its code.
     pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
         if let FromSlot::Bound(phases) = self.until(|said| matches!(said, FromSlot::Bound(_))).await? {
             self.phases = phases.into();
@@ -322,6 +340,10 @@ impl Sandbox {
         self.id
     }
 
+    pub(crate) fn lanes(&self) -> &[OwnedFd] {
+        &self.lanes
+    }
+
     /// The host's ends of the lanes, nonblocking stream sockets; empty at the second call.
     pub fn take_lanes(&mut self) -> Vec<OwnedFd> {
         std::mem::take(&mut self.lanes)
@@ -332,7 +354,7 @@ impl Sandbox {
         self.log.take()
     }
 
-    /// How long each part of its start took.
+    /// How long each part of its start took. What was done ahead is no part of it.
     pub fn phases(&self) -> Phases {
         self.phases
     }

@@ -2,11 +2,13 @@
 //!
 //! ```text
 //!  prepare -> stands (its worker is confined and waits) --bind--> a running sandbox
+//!                 |                       \_____________--park--> a program that waits for its code (see `parked`)
 //!                 \________ drop, spawner lost ________________> gone
 //! ```
 //!
 //! It is nobody's until it is bound, once, and it never comes back: what ran foreign code goes to nobody else.
 
+use crate::parked::Parked;
 use crate::plan::{Plan, Rootfs, Shape};
 use crate::sandbox::{LaunchError, Sandbox};
 
@@ -46,5 +48,20 @@ impl Slot {
         self.sandbox.bind(plan)?;
         self.sandbox.started().await?;
         Ok(self.sandbox)
+    }
+
+    /// Executes the program of `plan` in it, which must know no foreign code, and waits until it runs. The code comes later:
+    /// `plan` has no layers, and its working directory is not among them.
+    ///
+    /// Dropping the future kills the slot.
+    ///
+    /// # Errors
+    /// [`LaunchError`], as for a launch from nothing; the slot is gone then.
+    pub async fn park(mut self, plan: &Plan) -> Result<Parked, LaunchError> {
+        plan.check()?;
+        self.sandbox.limit(plan)?;
+        self.sandbox.park(plan)?;
+        self.sandbox.started().await?;
+        Ok(Parked::new(self.sandbox, plan))
     }
 }

@@ -8,5 +8,6 @@ mod lifecycle;
 mod limits;
 mod load;
 mod main_job;
+mod parked;
 mod pristine;
 mod templates;

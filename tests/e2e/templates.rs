@@ -190,6 +190,26 @@ async fn a_template_that_dies_is_replaced_and_its_forks_outlive_none_of_their_ca
 }
 
 #[tokio::test]
+async fn a_template_that_talks_nonsense_is_given_up_and_no_call_is_lost() {
+    let source = Source::python(
+        "import os\n\nos.register_at_fork(before=lambda: os.write(3, b'nonsense'))\n\n\ndef handler(event, context):\n    return 'fine'\n",
+    );
+    let server = Server::start().await;
+    server.deploy("talks", &source, ON_DEMAND).await;
+    let class = poll::until("the verdict", async || {
+        fresh(&server, "talks").await;
+        let class = class(&server, "talks").await;
+        class["why"]
+            .as_str()
+            .is_some_and(|why| why.contains("failed 3 times"))
+            .then_some(class)
+    })
+    .await;
+    assert_eq!(class["name"], "exec", "{class}");
+    assert_eq!(fresh(&server, "talks").await.start(), "pooled");
+}
+
+#[tokio::test]
 async fn a_function_that_is_thrown_out_keeps_no_template() {
     let (server, _) = with_template(&Source::python_body("    return 'ok'"), &[]).await;
     server.fn_command(["evict", "forked", "--all"]).await.good();

@@ -7,10 +7,12 @@
 
 pub(crate) mod bring_up;
 mod cells;
+mod host_memory;
 pub mod launcher;
 mod ledger;
 pub(crate) mod life;
 mod nursery;
+mod parked;
 mod refill;
 mod relief;
 pub(crate) mod sandboxed;
@@ -220,6 +222,7 @@ impl Driver {
         let prepared = Prepared {
             slots: self.launcher.slots_standing(),
             templates: self.launcher.templates_standing(),
+            parked: self.launcher.parked_standing(),
         };
         scrape(&self.metrics, &samples, prepared)
     }

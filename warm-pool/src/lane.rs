@@ -26,7 +26,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use functions::wire::{Decoder, Frame, HostFrame, InstanceFrame, Invoke, Kind, MAX_PAYLOAD, ReplyOrder, WireError};
+use functions::wire::{
+    Decoder, Frame, HostFrame, InstanceFrame, Invoke, Kind, Load, MAX_PAYLOAD, ReplyOrder, WireError,
+};
 use tokio::net::UnixStream;
 use tokio_util::io::poll_read_buf;
 
@@ -220,6 +222,24 @@ impl Lane {
     /// Whether no exchange is open and nothing is left of the last one.
     pub fn is_clean(&self) -> bool {
         matches!(self.state, State::Clean)
+    }
+
+    /// Waits until a process that is nobody's says PARKED. The lane can be dropped then, and another be made of the same socket:
+    /// no byte is lost.
+    pub(crate) async fn parked(&mut self) -> Result<(), LaneError> {
+        let (_, frame) = poll_fn(|cx| self.poll_frame(cx)).await?;
+        match frame {
+            // What follows would have been read ahead, and nothing may before LOAD.
+            InstanceFrame::Parked if self.decoder.is_empty() => Ok(()),
+            other => Err(self.fail(LaneError::Protocol(WireError::OutOfOrder(other.kind())))),
+        }
+    }
+
+    /// Tells such a process whose it is.
+    pub(crate) async fn load(&mut self, load: Load) -> Result<(), LaneError> {
+        let payload = HostFrame::Load(load).payload()?;
+        self.outgoing.push(Kind::Load, 0, payload)?;
+        self.flush().await
     }
 
     /// The first frame of an instance: READY or INIT_ERROR.

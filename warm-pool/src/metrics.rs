@@ -35,6 +35,8 @@ pub const CPU: &str = "fn_cpu_seconds_total";
 pub const SLOTS: &str = "fn_slots_standing";
 /// Templates that stand, from which instances are forked.
 pub const TEMPLATES: &str = "fn_templates_standing";
+/// Processes that are started and wait for the function they will run, by runtime.
+pub const PARKED: &str = "fn_parked_processes";
 /// Processes and threads, over all instances.
 pub const PIDS: &str = "fn_pids";
 /// Kills because an instance was out of memory.

@@ -12,7 +12,7 @@
 //! | `pressure` | when memory is short |
 //! | `eviction` | who goes first then |
 //! | `poisson` | how many of something are enough |
-//! | `slots` | how many slots stand ahead, and how long a template serves |
+//! | `slots` | how many slots and parked processes stand ahead, and how long a template serves |
 
 mod ahead;
 mod arrivals;
@@ -32,11 +32,11 @@ pub(crate) use self::ahead::{Outlook, SETTLE, WINDOW, ahead, missing};
 pub(crate) use self::arrivals::Arrivals;
 pub(crate) use self::eviction::{Candidate, GreedyDual};
 pub(crate) use self::ladder::{OWN_MEMORY, Step, stays_for};
-pub(crate) use self::pressure::{Memory, pressure, stalled};
+pub(crate) use self::pressure::pressure;
 pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
 pub(crate) use self::slots::{
-    ARRIVALS_SEEN_FOR, DEATHS_FORGIVEN, FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, TEMPLATE_KEPT_FOR, cell_slots_ahead,
-    slots_ahead,
+    ARRIVALS_SEEN_FOR, DEATHS_FORGIVEN, FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, PARKED_KEPT_FOR, TEMPLATE_KEPT_FOR,
+    cell_slots_ahead, parked_ahead, slots_ahead,
 };
 
 /// What a revision's settings say about its instances.

@@ -14,7 +14,7 @@ pub enum Start {
     Warm,
     /// The instance ran an invocation before and was frozen since.
     Thawed,
-    /// The instance never ran one, and was ready before the call came.
+    /// The instance never ran one, and was ready before the call came, or its process ran already and only had to load the handler.
     Ahead,
     /// The instance was forked from the function's template for the call.
     Forked,

@@ -25,7 +25,7 @@ pub struct BaseFile {
 
 /// All files of ours that every sandbox has.
 pub fn base_files() -> Vec<BaseFile> {
-    [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP]
+    [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP, node::REHEARSAL]
         .into_iter()
         .chain(build::SCRIPTS.iter().cloned())
         .collect()
@@ -129,11 +129,7 @@ fn environment(revision: &Revision) -> BTreeMap<String, String> {
     let settings = &revision.settings;
     let name = revision.name.to_string();
     let number = revision.number.to_string();
-    [
-        ("HOME", "/tmp".to_owned()),
-        ("PATH", "/usr/local/bin:/usr/bin:/bin".to_owned()),
-        ("LANG", "C.UTF-8".to_owned()),
-        ("TZ", "UTC".to_owned()),
+    let own = [
         ("_HANDLER", settings.handler.clone()),
         ("LAMBDA_TASK_ROOT", TASK_ROOT.to_owned()),
         ("LAMBDA_RUNTIME_DIR", "/var/runtime".to_owned()),
@@ -149,20 +145,31 @@ fn environment(revision: &Revision) -> BTreeMap<String, String> {
         ("FN_FUNCTION", name),
         ("FN_REVISION", number),
         ("FN_LANES", settings.concurrency.to_string()),
+    ];
+    let common = common().map(|(key, value)| (key, value.to_owned()));
+    let all = common.chain(own);
+    all.map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// The part of the environment that is the same for all functions.
+pub(super) fn common() -> impl Iterator<Item = (&'static str, &'static str)> {
+    [
+        ("HOME", "/tmp"),
+        ("PATH", "/usr/local/bin:/usr/bin:/bin"),
+        ("LANG", "C.UTF-8"),
+        ("TZ", "UTC"),
     ]
     .into_iter()
-    .map(|(key, value)| (key.to_owned(), value))
-    .collect()
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::host::{Interpreter, Version};
     use super::*;
     use crate::detect::Detected;
     use crate::{Digest, Manifest, RevisionNumber};
 
-    fn host() -> HostRuntimes {
+    pub(in super::super) fn host() -> HostRuntimes {
         let found = |path: &str| {
             Ok(Interpreter {
                 path: path.into(),
@@ -175,7 +182,7 @@ mod tests {
         }
     }
 
-    fn revision(toml: &str, runtime: Runtime, handler: &str) -> Revision {
+    pub(in super::super) fn revision(toml: &str, runtime: Runtime, handler: &str) -> Revision {
         let name = "hello".parse().unwrap();
         let detected = Detected {
             runtime,

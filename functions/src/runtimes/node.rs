@@ -18,6 +18,26 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
     contents: include_bytes!("node/bootstrap.mjs"),
 };
 
+/// What a parked process loads to rehearse; beside the shim.
+pub const REHEARSAL: BaseFile = BaseFile {
+    path: "/var/runtime/node/rehearsal.mjs",
+    mode: 0o444,
+    contents: include_bytes!("node/rehearsal.mjs"),
+};
+
+/// Whether the interpreter, or a library in it, reads the variable when it starts and not when code asks for it.
+pub(super) fn reads_at_start(name: &str) -> bool {
+    // Code asks for it, Node itself never does; it is the one of this prefix that most functions set.
+    if name == "NODE_ENV" {
+        return false;
+    }
+    const WHOLE: [&str; 4] = ["HOME", "LANG", "LANGUAGE", "TZ"];
+    const PREFIXES: [&str; 10] = [
+        "NODE_", "UV_", "V8_", "ICU_", "LC_", "LD_", "GLIBC_", "MALLOC_", "OPENSSL_", "SSL_",
+    ];
+    WHOLE.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// The command line. Node sizes its heap by the machine it sees, not by the function's limit, and would let garbage
 /// grow until the kernel kills it; three quarters leave room for buffers and code.
 pub(super) fn argv(memory: ByteSize) -> Vec<String> {

@@ -34,7 +34,7 @@ pub enum WireError {
         /// What the JSON reader said, in one line of bounded length: it quotes what was sent.
         problem: String,
     },
-    /// The frame belongs to another invocation. READY and INIT_ERROR have 0, all others a number from 1.
+    /// The frame belongs to another invocation. Those of a start have 0, all others a number from 1.
     #[error("frame {kind:?} has sequence number {got} where {expected} was due")]
     Sequence {
         /// The frame's kind.

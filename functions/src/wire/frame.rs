@@ -44,11 +44,15 @@ pub enum HostFrame {
     End,
     /// Stop working on this invocation.
     Cancel,
+    /// Become an instance of a function.
+    Load(Load),
 }
 
 /// What an instance says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum InstanceFrame {
+    /// The process waits for LOAD.
+    Parked,
     /// The handler is loaded.
     Ready(Ready),
     /// The handler could not be loaded.
@@ -86,6 +90,16 @@ pub struct Invoke {
     /// The CGI environment of the request. Only `stdio` gets one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, String)>,
+}
+
+/// Content of LOAD: what a process that is started for a function finds when it begins.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// The whole environment, `_HANDLER` in it. What the process had before is gone.
+    pub env: Vec<(String, String)>,
+    /// The working directory, absolute.
+    pub cwd: String,
 }
 
 /// Content of READY.
@@ -175,6 +189,7 @@ impl Frame for HostFrame {
             Self::Body(_) => Kind::RequestBody,
             Self::End => Kind::RequestEnd,
             Self::Cancel => Kind::Cancel,
+            Self::Load(_) => Kind::Load,
         }
     }
 
@@ -183,6 +198,7 @@ impl Frame for HostFrame {
             Self::Invoke(invoke) => json(Kind::Invoke, invoke),
             Self::Body(bytes) => Ok(bytes.clone()),
             Self::End | Self::Cancel => Ok(Bytes::new()),
+            Self::Load(load) => json(Kind::Load, load),
         }
     }
 
@@ -196,6 +212,7 @@ impl Frame for HostFrame {
             }),
             Kind::RequestEnd => Ok(Self::End),
             Kind::Cancel => Ok(Self::Cancel),
+            Kind::Load => parse(kind, &payload).map(Self::Load),
             other => Err(WireError::WrongSide(other)),
         }
     }
@@ -204,6 +221,7 @@ impl Frame for HostFrame {
 impl Frame for InstanceFrame {
     fn kind(&self) -> Kind {
         match self {
+            Self::Parked => Kind::Parked,
             Self::Ready(_) => Kind::Ready,
             Self::InitError(_) => Kind::InitError,
             Self::Result(_) => Kind::Result,
@@ -217,6 +235,7 @@ impl Frame for InstanceFrame {
     fn payload(&self) -> Result<Bytes, WireError> {
         let kind = self.kind();
         match self {
+            Self::Parked => Ok(Bytes::new()),
             Self::Ready(ready) => json(kind, ready),
             Self::InitError(failure) => json(kind, failure),
             Self::Result(head) => json(kind, head),
@@ -244,6 +263,11 @@ impl Frame for InstanceFrame {
 
     fn decode(kind: Kind, payload: Bytes) -> Result<Self, WireError> {
         match kind {
+            Kind::Parked if !payload.is_empty() => Err(WireError::NotEmpty {
+                kind,
+                len: payload.len(),
+            }),
+            Kind::Parked => Ok(Self::Parked),
             Kind::Ready => parse(kind, &payload).map(Self::Ready),
             Kind::InitError => parse(kind, &payload).map(Self::InitError),
             Kind::Result => parse(kind, &payload).map(Self::Result),

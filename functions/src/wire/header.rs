@@ -20,6 +20,8 @@ pub enum Kind {
     RequestEnd = 0x03,
     /// Host: stop working on this invocation (stdio only).
     Cancel = 0x04,
+    /// Host: the process that is parked becomes an instance of this function.
+    Load = 0x05,
     /// Instance: the handler is loaded.
     Ready = 0x81,
     /// Instance: the handler could not be loaded; the process exits.
@@ -34,6 +36,8 @@ pub enum Kind {
     ReplyEnd = 0x86,
     /// Instance: the invocation failed.
     Error = 0x87,
+    /// Instance: the process is parked and waits for LOAD.
+    Parked = 0x88,
 }
 
 impl Kind {
@@ -43,6 +47,7 @@ impl Kind {
             0x02 => Self::RequestBody,
             0x03 => Self::RequestEnd,
             0x04 => Self::Cancel,
+            0x05 => Self::Load,
             0x81 => Self::Ready,
             0x82 => Self::InitError,
             0x83 => Self::Result,
@@ -50,8 +55,14 @@ impl Kind {
             0x85 => Self::ReplyBody,
             0x86 => Self::ReplyEnd,
             0x87 => Self::Error,
+            0x88 => Self::Parked,
             other => return Err(WireError::UnknownKind(other)),
         })
+    }
+
+    /// Whether it belongs to the start of an instance and not to an invocation.
+    fn is_of_start(self) -> bool {
+        matches!(self, Self::Load | Self::Parked | Self::Ready | Self::InitError)
     }
 }
 
@@ -74,11 +85,11 @@ impl Header {
         if len > MAX_PAYLOAD {
             return Err(WireError::TooLong(len));
         }
-        match (kind, seq) {
-            (Kind::Ready | Kind::InitError, 0) => {}
-            (Kind::Ready | Kind::InitError, got) => return Err(WireError::Sequence { kind, expected: 0, got }),
-            (kind, 0) => return Err(WireError::NoSequence(kind)),
-            _ => {}
+        match (kind.is_of_start(), seq) {
+            (true, 0) => {}
+            (true, got) => return Err(WireError::Sequence { kind, expected: 0, got }),
+            (false, 0) => return Err(WireError::NoSequence(kind)),
+            (false, _) => {}
         }
         Ok(Self { kind, seq, len })
     }

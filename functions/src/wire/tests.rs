@@ -48,6 +48,7 @@ fn any_host_frame() -> impl Strategy<Value = HostFrame> {
         any_bytes().prop_map(HostFrame::Body),
         Just(HostFrame::End),
         Just(HostFrame::Cancel),
+        (any::<Vec<(String, String)>>(), any::<String>()).prop_map(|(env, cwd)| HostFrame::Load(Load { env, cwd })),
     ]
 }
 
@@ -59,6 +60,7 @@ fn any_instance_frame() -> impl Strategy<Value = InstanceFrame> {
         any::<Vec<String>>(),
     );
     prop_oneof![
+        Just(InstanceFrame::Parked),
         (any_boot_id(), any::<String>(), any::<u64>()).prop_map(|(boot_id, runtime, init_us)| InstanceFrame::Ready(
             Ready {
                 boot_id,
@@ -84,7 +86,7 @@ fn any_instance_frame() -> impl Strategy<Value = InstanceFrame> {
 
 fn seq_for(frame: &impl Frame, seq: u32) -> u32 {
     match frame.kind() {
-        Kind::Ready | Kind::InitError => 0,
+        Kind::Load | Kind::Parked | Kind::Ready | Kind::InitError => 0,
         _ => seq,
     }
 }
@@ -150,7 +152,7 @@ proptest! {
 
     #[test]
     fn garbage_behind_a_sound_header_is_an_error_or_a_frame(
-        kind in prop_oneof![0u8..6, 0x80u8..0x89], seq in 0u32..3, payload in vec(any::<u8>(), 0..100),
+        kind in prop_oneof![0u8..7, 0x80u8..0x8a], seq in 0u32..3, payload in vec(any::<u8>(), 0..100),
     ) {
         let mut bytes = BytesMut::new();
         bytes.put_u32_le(payload.len() as u32);
@@ -229,6 +231,25 @@ fn each_malformed_header_has_its_error() {
             expected: 0,
             got: 7
         }
+    ));
+    assert!(matches!(
+        refused::<HostFrame>(raw(0, 1, 5, [0; 3]), b""),
+        WireError::Sequence {
+            kind: Kind::Load,
+            expected: 0,
+            got: 1
+        }
+    ));
+    assert!(matches!(
+        refused::<InstanceFrame>(raw(1, 0, 0x88, [0; 3]), b"x"),
+        WireError::NotEmpty {
+            kind: Kind::Parked,
+            len: 1
+        }
+    ));
+    assert!(matches!(
+        refused::<InstanceFrame>(raw(0, 0, 5, [0; 3]), b""),
+        WireError::WrongSide(Kind::Load)
     ));
 }
 

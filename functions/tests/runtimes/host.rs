@@ -4,15 +4,16 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use functions::payload::{self, Reply, ReplyHead};
-use functions::runtimes::base_files;
 use functions::runtimes::stdio::{Resident, serve};
+use functions::runtimes::{BaseFile, base_files, node, python};
 use functions::wire::{
-    Decoder, End, Failure, HostFrame, InstanceFrame, Invoke, Ready, ReplyOrder, encode, encode_body, encode_call,
+    Decoder, End, Failure, HostFrame, InstanceFrame, Invoke, Load, Ready, ReplyOrder, encode, encode_body, encode_call,
 };
 use functions::{BootId, Runtime};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -55,7 +56,7 @@ pub(crate) struct Instance {
     printed: Vec<u8>,
     log_open: bool,
     runs: Runs,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// What keeps an instance going.
@@ -150,13 +151,15 @@ impl Instance {
         env: &[(&str, &str)],
     ) -> Instance {
         let dir = directory(files);
-        let shim = base_files()
-            .into_iter()
-            .find(|file| file.path.contains(runtime.as_str()))
-            .unwrap();
-        let shim_path = dir.path().join(shim.path.trim_start_matches('/'));
-        std::fs::create_dir_all(shim_path.parent().unwrap()).unwrap();
-        std::fs::write(&shim_path, shim.contents).unwrap();
+        let place = |file: &BaseFile| dir.path().join(file.path.trim_start_matches('/'));
+        for file in base_files() {
+            std::fs::create_dir_all(place(&file).parent().unwrap()).unwrap();
+            std::fs::write(place(&file), file.contents).unwrap();
+        }
+        let shim_path = place(match runtime {
+            Runtime::Python => &python::BOOTSTRAP,
+            _ => &node::BOOTSTRAP,
+        });
         let interpreter: &[&str] = match runtime {
             Runtime::Python => &["/usr/bin/python3", "-s", "-B"],
             Runtime::Node => &["/usr/bin/node"],
@@ -263,8 +266,32 @@ impl Instance {
             printed: Vec::new(),
             log_open: true,
             runs,
-            _dir: dir,
+            dir,
         }
+    }
+
+    /// Where its files are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Tells a process that says it is parked to become a function with exactly this environment, whose files it was started
+    /// beside.
+    pub(crate) fn load(&mut self, env: &[(&str, &str)]) {
+        match self.receive(0) {
+            Some((0, InstanceFrame::Parked)) => {}
+            other => panic!("not parked: {other:?}; printed: {}", self.printed()),
+        }
+        let frame = HostFrame::Load(Load {
+            env: env
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+                .collect(),
+            cwd: self.dir().to_str().unwrap().to_owned(),
+        });
+        let mut out = BytesMut::new();
+        encode(&frame, 0, &mut out).unwrap();
+        self.lanes[0].socket.write_all(&out).unwrap();
     }
 
     pub(crate) fn ready(&mut self) -> Ready {

@@ -98,8 +98,8 @@ async fn read(held: &mut Held) -> Result<Read, warm_pool::LaneError> {
                     handler,
                 });
             }
-            InstanceFrame::Ready(_) | InstanceFrame::InitError(_) => {
-                unreachable!("the lane lets neither come in an exchange")
+            InstanceFrame::Parked | InstanceFrame::Ready(_) | InstanceFrame::InitError(_) => {
+                unreachable!("the lane lets none of them come in an exchange")
             }
         }
     }

@@ -104,6 +104,7 @@ impl Launcher for Bare {
                 lanes: vec![OwnedFd::from(host)],
                 log: log.into_nonblocking_fd().unwrap(),
                 start: warm_pool::Start::Cold,
+                load: None,
                 stages: Stages::default(),
             })
         })

@@ -115,6 +115,7 @@ impl Launcher for Puppets {
                 lanes: vec![OwnedFd::from(host)],
                 log: log.into_nonblocking_fd().unwrap(),
                 start: warm_pool::Start::Cold,
+                load: None,
                 stages: Stages::default(),
             })
         })
@@ -237,6 +238,7 @@ impl Puppet {
                     return self.say(seq, self.failure("Runtime.Cancelled", "cancelled")).await;
                 }
                 HostFrame::Invoke(_) => panic!("two calls on one lane"),
+                HostFrame::Load(_) => panic!("nothing of it is parked"),
             };
             let ended = matches!(frame, InstanceFrame::End(_));
             self.say(seq, frame).await?;

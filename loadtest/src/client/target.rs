@@ -63,9 +63,12 @@ impl Target {
 
     /// The path that calls `function`, which must be a valid function name.
     pub(crate) fn function(&self, function: &str) -> Uri {
-        format!("{}/function/{function}", self.base)
-            .parse()
-            .expect("a function name is safe in a path")
+        self.path(&format!("/function/{function}"))
+    }
+
+    /// A path of the server, which must be one that needs no escaping.
+    pub(crate) fn path(&self, path: &str) -> Uri {
+        format!("{}{path}", self.base).parse().expect("the path is a safe one")
     }
 }
 

@@ -95,10 +95,33 @@ pub(super) async fn run(
     parse(program, floor, &output)
 }
 
-/// Lets Python measure its own fork.
-pub(super) async fn fork(python: &Path, count: u32, limit: Duration) -> Result<Sampled, NativeError> {
-    let output = child::output_of(python, &["-c", include_str!("fork.py"), &count.to_string()], limit).await?;
-    parse(python, Floor::Fork, &output)
+/// How far a fork of Python is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Until {
+    /// To the child's first byte.
+    First,
+    /// Until the child has answered a call.
+    Answer,
+}
+
+/// Lets Python measure its own fork, with `modules` imported before.
+pub(super) async fn fork(
+    python: &Path,
+    floor: Floor,
+    (until, modules): (Until, &[&str]),
+    count: u32,
+    pause: Duration,
+    limit: Duration,
+) -> Result<Sampled, NativeError> {
+    let (count, pause) = (count.to_string(), pause.as_micros().to_string());
+    let until = match until {
+        Until::First => "first",
+        Until::Answer => "call",
+    };
+    let mut args = vec!["-c", include_str!("fork.py"), floor.name(), &count, &pause, until];
+    args.extend(modules);
+    let output = child::output_of(python, &args, limit).await?;
+    parse(python, floor, &output)
 }
 
 #[derive(Deserialize)]
@@ -200,13 +223,35 @@ mod tests {
         .unwrap_err();
         assert!(error.is_absent());
         assert!(error.advice().contains("cargo build -p sandbox --bin floor"));
-        let error = fork(&dir.path().join("python3"), 1, LIMIT).await.unwrap_err();
+        let python = dir.path().join("python3");
+        let error = fork(&python, Floor::Fork, (Until::First, &[]), 1, Duration::ZERO, LIMIT)
+            .await
+            .unwrap_err();
         assert!(error.is_absent());
         assert!(
             error.advice().ends_with("python3 is not installed"),
             "{}",
             error.advice()
         );
+    }
+
+    #[tokio::test]
+    async fn python_measures_itself_where_it_is_installed() {
+        for (floor, until) in [(Floor::ForkImport, Until::First), (Floor::ForkCall, Until::Answer)] {
+            match fork(
+                Path::new("/usr/bin/python3"),
+                floor,
+                (until, &["json"]),
+                3,
+                Duration::ZERO,
+                LIMIT,
+            )
+            .await
+            {
+                Ok(sampled) => assert_eq!(sampled.samples.len(), 3),
+                Err(error) => assert!(error.is_absent(), "{error}"),
+            }
+        }
     }
 
     #[test]

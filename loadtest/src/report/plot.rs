@@ -1,5 +1,6 @@
 //! The latency distributions as a picture: fraction of calls (y) answered within a time (x, logarithmic).
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use plotters::prelude::*;
@@ -46,6 +47,8 @@ const WARM: [RGBColor; 4] = [
     RGBColor(150, 30, 60),
     RGBColor(230, 190, 40),
 ];
+/// More curves than this can't be told apart.
+const MOST_CURVES: usize = 16;
 const OTHER: RGBColor = RGBColor(120, 120, 120);
 
 /// Draws the report into an SVG file.
@@ -113,30 +116,38 @@ fn render(
     Ok(())
 }
 
+/// One curve for each function, way of calling and start type. Where those are too many, only the first way of each
+/// function and start type, and of those the first.
 fn curves(report: &Report) -> Vec<Curve<'_>> {
+    let runs = report.functions.iter().flat_map(|function| {
+        let runs = function.runs().into_iter();
+        runs.flat_map(move |(scenario, run)| run.starts.iter().map(move |start| (function, scenario, start)))
+    });
+    let mut runs: Vec<_> = runs.collect();
+    if runs.len() > MOST_CURVES {
+        let mut seen = HashSet::new();
+        runs.retain(|(function, _, start)| seen.insert((&function.function, start.start.name())));
+        runs.truncate(MOST_CURVES);
+    }
     let mut curves = Vec::new();
     let (mut cold, mut warm) = (COLD.iter().cycle(), WARM.iter().cycle());
-    for function in &report.functions {
-        for (scenario, run) in [("cold", &function.cold), ("warm", &function.warm)] {
-            for start in run.iter().flat_map(|run| &run.starts) {
-                let color = match start.start.family() {
-                    Family::Cold => cold.next(),
-                    Family::Warm => warm.next(),
-                    Family::Unsaid => None,
-                };
-                let label = format!(
-                    "{}, {scenario} calls: {} ({})",
-                    function.function,
-                    start.start.name(),
-                    start.latency.count
-                );
-                curves.push(Curve {
-                    label,
-                    color: color.copied().unwrap_or(OTHER),
-                    times: &start.latency,
-                });
-            }
-        }
+    for (function, scenario, start) in runs {
+        let color = match start.start.family() {
+            Family::Cold => cold.next(),
+            Family::Warm => warm.next(),
+            Family::Unsaid => None,
+        };
+        let label = format!(
+            "{}, {scenario} calls: {} ({})",
+            function.function,
+            start.start.name(),
+            start.latency.count
+        );
+        curves.push(Curve {
+            label,
+            color: color.copied().unwrap_or(OTHER),
+            times: &start.latency,
+        });
     }
     curves
 }
@@ -154,6 +165,20 @@ mod tests {
         assert!(svg.contains("hello, cold calls: cold (20)"));
         assert!(svg.contains("hello, warm calls: warm (20)"));
         assert!(!svg.contains("NaN"));
+    }
+
+    #[test]
+    fn many_ways_of_calling_are_thinned_out() {
+        let mut report = crate::report::sample::report();
+        let function = report.functions[0].clone();
+        for at in 0..40 {
+            report.functions.push(crate::report::FunctionReport {
+                function: format!("f{}", at / 10),
+                ..function.clone()
+            });
+        }
+        let labels: Vec<String> = curves(&report).into_iter().map(|curve| curve.label).collect();
+        assert_eq!(labels.len(), 2 * 5, "{labels:?}");
     }
 
     #[test]

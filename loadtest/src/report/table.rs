@@ -1,10 +1,15 @@
 //! The report as text for a terminal.
 
+mod beside;
+mod targets;
+mod whole;
+
 use std::fmt::Write as _;
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table, presets};
 
 use super::{FunctionReport, Report, RunReport, StartReport};
+use crate::admin::Scope;
 use crate::recorder::LATE;
 use crate::series::Summary;
 
@@ -30,8 +35,13 @@ pub(crate) fn render(report: &Report) -> String {
     for function in &report.functions {
         self::function(&mut text, report, function);
     }
+    whole::bursts(&mut text, report);
+    whole::churn(&mut text, report);
+    whole::density(&mut text, report);
     floors(&mut text, report);
+    beside::peers(&mut text, report);
     verdicts(&mut text, report);
+    targets::rows(&mut text, report);
     text
 }
 
@@ -73,7 +83,9 @@ fn function(text: &mut String, report: &Report, function: &FunctionReport) {
         line(text, format_args!("  warm: {}", warm_words(report, run)));
         counts(text, run);
     }
-    if columns.iter().any(|(_, start)| start.latency.count < 1000) {
+    beside::more(text, function);
+    let few = |run: &RunReport| run.starts.iter().any(|start| start.latency.count < 1000);
+    if function.runs().iter().any(|(_, run)| few(run)) {
         line(
             text,
             format_args!("  p99 of fewer than 100 calls and p99.9 of fewer than 1000 are the slowest call"),
@@ -118,7 +130,12 @@ fn cold_words(report: &Report) -> String {
     } else {
         String::new()
     };
-    format!("closed loop: evict everything, {pause}call once; only the call is timed")
+    let evict = report
+        .settings
+        .as_ref()
+        .map_or(Scope::All, |settings| settings.evict)
+        .words();
+    format!("closed loop: {evict}, {pause}call once; only the call is timed")
 }
 
 fn warm_words(report: &Report, run: &RunReport) -> String {
@@ -214,7 +231,9 @@ fn verdicts(text: &mut String, report: &Report) {
     }
     line(
         text,
-        format_args!("\nagainst the baseline (medians; noise is how far the rounds' medians lay apart in both runs)"),
+        format_args!(
+            "\nagainst the earlier one (medians; noise is how far the rounds' medians lay apart in both runs)"
+        ),
     );
     let mut table = new_table();
     table.set_header(["what", "before", "now", "change", "noise", "verdict"]);

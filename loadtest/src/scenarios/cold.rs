@@ -1,4 +1,4 @@
-//! `loadtest cold`: evict everything of the function, call it once, again and again.
+//! `loadtest cold`: evict the function, call it once, again and again.
 //!
 //! A closed loop by nature: the next eviction can only follow the last reply. Only the call is timed.
 
@@ -21,7 +21,7 @@ pub(super) async fn run(plan: &Plan) -> Result<Report, ScenarioError> {
         bar.set_message(name.clone());
         let mut subject = Subject::new(plan, name);
         // If not even this works, there is nothing to count.
-        admin.evict_all(name).await?;
+        admin.evict(name, plan.evict).await?;
         slice(plan, &client, &admin, &mut subject, plan.duration, plan.cycles).await?;
         let function = subject.report(Some(subject.cold_report()), None);
         report.problems.extend(problems(&function));
@@ -53,7 +53,7 @@ pub(super) async fn slice(
         if (cycle > 0 && began >= end) || failed_in_a_row == HOPELESS {
             break;
         }
-        if let Err(error) = admin.evict_all(&subject.name).await {
+        if let Err(error) = admin.evict(&subject.name, plan.evict).await {
             subject.cold.fail(Failure {
                 kind: FailureKind::Evict,
                 detail: error.to_string(),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::{ScenarioError, Subject, admin, client, cold, empty_report, problems, progress, settings, warm};
 use crate::args::{CompareArgs, Plan};
 use crate::compare::{self, Outcome};
-use crate::floor::{Bench, OpenSchedule};
+use crate::floor::{Bench, Floor, OpenSchedule};
 use crate::ratios;
 use crate::report::{Report, json};
 use crate::start::Family;
@@ -29,7 +29,7 @@ pub(super) async fn run(args: &CompareArgs) -> Result<Report, ScenarioError> {
         }
         compare::check(baseline, &report)?;
     }
-    let mut bench = Bench::start(args.floor_bin.as_deref(), plan.pause).await?;
+    let mut bench = Bench::start(args.floor_bin.as_deref(), &Floor::USUAL, plan.pause).await?;
     let mut subjects: Vec<Subject> = plan.functions.iter().map(|name| Subject::new(&plan, name)).collect();
     rounds(&plan, args.rounds, &mut bench, &mut subjects).await?;
 
@@ -62,7 +62,7 @@ async fn rounds(plan: &Plan, rounds: u32, bench: &mut Bench, subjects: &mut [Sub
     let cycles = plan.cycles.map(|cycles| cycles.div_ceil(u64::from(rounds)));
     for name in &plan.functions {
         // If not even this works, there is nothing to count. Later failures are counted.
-        admin.evict_all(name).await?;
+        admin.evict(name, plan.evict).await?;
     }
     let bar = progress(u64::from(rounds) * (subjects.len() as u64 + 1));
     for round in 0..rounds {

@@ -3,16 +3,17 @@
 //! ```text
 //!  born in its namespaces -> leaf -> identity -> /proc, /tmp -> worker forked -> waiting
 //!        waiting --bind--> layers mounted -> worker told -> no capability left -> reaping
+//!        waiting --park--> worker told -> program runs, waiting --show--> layers mounted -> no capability left -> reaping
 //!        reaping --worker ended--> says how, and exits
 //! ```
 //!
-//! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. It looks there
-//! while it waits and while it reaps; in between, and while it is frozen, only the spawner's kill reaches it. It lives in
-//! the outer user namespace, so it is never the one that foreign code runs in; foreign code inside can neither signal it
-//! (it is pid 1), nor trace it (it is not dumpable).
+//! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. So is the end of the
+//! worker, also of one that is parked. It looks there while it waits and while it reaps; in between, and while it is frozen,
+//! only the spawner's kill reaches it. It lives in the outer user namespace, so it is never the one that foreign code runs
+//! in; foreign code inside can neither signal it (it is pid 1), nor trace it (it is not dumpable).
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
@@ -30,18 +31,29 @@ use super::cell::Holdings;
 use super::worker::{self, FromWorker, micros};
 use super::{Resident, rootfs};
 use crate::packet;
-use crate::plan::{BindPlan, Rootfs, SlotPlan};
+use crate::plan::{BindPlan, LayerName, Rootfs, ShowPlan, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::{descriptors, loopback, seccomp};
+
+/// What the host tells pid 1.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToSlot {
+    /// Run this. The log and the lanes come beside it.
+    Bind(BindPlan),
+    /// Run this, which has no layers, and wait for them. The log and the lanes come beside it.
+    Park(BindPlan),
+    /// The layers for what is parked.
+    Show(ShowPlan),
+}
 
 /// What pid 1 tells the host.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromSlot {
     /// It stands and waits to be bound. Not said when the word to bind was there before.
     Ready,
-    /// The program runs (or the resident serves); microseconds of each part.
+    /// The program runs (or the resident serves); microseconds of each part. Said again when a parked one has its layers.
     Bound(PhaseMicros),
     /// Of a cell alone: what its template holds.
     Holds(Holdings),
@@ -159,36 +171,76 @@ fn serve(
         // It was built ahead: what that took is no part of the start that begins now.
         *phases = PhaseMicros::default();
     }
-    let Some((bind, fds)) = packet::receive::<BindPlan>(control).at(Stage::Message)? else {
+    let Some((word, fds)) = packet::receive::<ToSlot>(control).at(Stage::Message)? else {
         return Ok(None);
     };
-    let began = Instant::now();
-    sethostname(&bind.hostname).at(Stage::Identity)?;
-    if bind.tmp_bytes != start.plan.tmp_bytes && start.plan.rootfs == Rootfs::ReadOnly {
-        rootfs::resize(bind.tmp_bytes)?;
+    match word {
+        ToSlot::Bind(bind) => {
+            let began = Instant::now();
+            show(start, &bind.hostname, bind.tmp_bytes, &bind.layers)?;
+            phases.rootfs += micros(began.elapsed());
+            let began = Instant::now();
+            let told = tell(start, ours.as_fd(), &bind, fds)?;
+            worker::drop_capabilities()?;
+            phases.confine = follow(ours, told)?.unwrap_or_default();
+            phases.exec = micros(began.elapsed());
+        }
+        ToSlot::Park(bind) => {
+            let told = tell(start, ours.as_fd(), &bind, fds)?;
+            follow(ours, told)?;
+            packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
+            if let Some(exit) = reap(control, Some(worker))? {
+                return Ok(Some(exit));
+            }
+            let plan = match packet::receive::<ToSlot>(control).at(Stage::Message)? {
+                Some((ToSlot::Show(plan), _)) => plan,
+                Some(_) => return Err(out_of_order()),
+                None => return Ok(None),
+            };
+            let began = Instant::now();
+            show(start, &plan.hostname, plan.tmp_bytes, &plan.layers)?;
+            worker::drop_capabilities()?;
+            phases.rootfs = micros(began.elapsed());
+        }
+        ToSlot::Show(_) => return Err(out_of_order()),
     }
-    rootfs::bind(start.plan.rootfs, &bind.layers)?;
-    phases.rootfs += micros(began.elapsed());
-    let began = Instant::now();
-    let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
+    nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
+    seccomp::attach(start.filter).at(Stage::Filter)?;
+    // The host says nothing more to a bound slot: whatever comes is its end.
+    reap(control, Some(worker))
+}
+
+/// Makes the slot that of its owner: its name, the size of its /tmp, its code.
+fn show(start: &Start<'_>, hostname: &str, tmp_bytes: u64, layers: &[LayerName]) -> Result<(), StageError> {
+    sethostname(hostname).at(Stage::Identity)?;
+    if tmp_bytes != start.plan.tmp_bytes && start.plan.rootfs == Rootfs::ReadOnly {
+        rootfs::resize(tmp_bytes)?;
+    }
+    rootfs::bind(start.plan.rootfs, layers)
+}
+
+/// Tells the worker what to run. The inner result is whether it heard that, which [`follow`] wants to know.
+fn tell(
+    start: &Start<'_>,
+    worker: BorrowedFd<'_>,
+    bind: &BindPlan,
+    fds: Vec<OwnedFd>,
+) -> Result<io::Result<()>, StageError> {
     if let Some(log) = fds.first().filter(|_| start.worker_id != 0) {
         // A pipe can be opened again, as /dev/stderr, by its owner alone.
         let owner = start.worker_id;
         fchown(log, Some(Uid::from_raw(owner)), Some(Gid::from_raw(owner))).at(Stage::Descriptors)?;
     }
-    // A worker that failed to confine itself has said why and is gone: its message counts, not this one's fate.
-    let told = packet::send(ours.as_fd(), &bind, &borrowed);
-    drop(fds);
-    worker::drop_capabilities()?;
-    let confining = follow(ours.as_fd())?;
-    phases.confine = confining.unwrap_or_default();
-    told.at(Stage::Message)?;
-    phases.exec = micros(began.elapsed());
-    packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
-    drop(ours);
-    nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
-    seccomp::attach(start.filter).at(Stage::Filter)?;
-    reap(control, Some(worker))
+    let borrowed: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+    Ok(packet::send(worker, bind, &borrowed))
+}
+
+fn out_of_order() -> StageError {
+    StageError {
+        stage: Stage::Message,
+        errno: libc::EPROTO,
+    }
 }
 
 /// The worker keeps its own socket alone: the control socket must end with pid 1.
@@ -236,19 +288,22 @@ fn await_bind(control: BorrowedFd<'_>, worker: BorrowedFd<'_>) -> Result<Option<
 }
 
 /// Reads what the worker says until it executes the program. The result is how long it took to confine itself, unless that
-/// was said before.
-fn follow(worker: BorrowedFd<'_>) -> Result<Option<u64>, StageError> {
+/// was said before. One that failed to confine itself has said why and is gone: its message counts, not that it was not
+/// `told`.
+fn follow(worker: OwnedFd, told: io::Result<()>) -> Result<Option<u64>, StageError> {
     let mut confined = None;
     let mut starting = false;
     loop {
-        match packet::receive::<FromWorker>(worker).at(Stage::Message)? {
+        match packet::receive::<FromWorker>(worker.as_fd()).at(Stage::Message)? {
             Some((FromWorker::Confined(micros), _)) => confined = Some(micros),
             Some((FromWorker::Starting, _)) => starting = true,
             Some((FromWorker::Failed(failure), _)) => return Err(failure),
-            None if starting => return Ok(confined),
+            None if starting => break,
             None => return Err(cut_off()),
         }
     }
+    told.at(Stage::Message)?;
+    Ok(confined)
 }
 
 /// A worker that ended without a word was killed, most likely by the limit of memory.
@@ -259,7 +314,7 @@ pub(super) fn cut_off() -> StageError {
     }
 }
 
-/// Reaps every process that ends until the worker does, where there is one, or the host goes.
+/// Reaps every process that ends until the worker does, where there is one, or the host says something or is gone.
 pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Option<Exit>, StageError> {
     let mut waited_for = SigSet::empty();
     waited_for.add(Signal::SIGCHLD);
@@ -278,7 +333,6 @@ pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Optio
             Err(nix::Error::EINTR) => continue,
             other => other.at(Stage::Worker)?,
         };
-        // The host says nothing more to a bound slot: whatever comes is its end.
         if both[1].revents().is_some_and(|events| !events.is_empty()) {
             return Ok(None);
         }

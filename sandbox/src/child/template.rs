@@ -14,7 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::resource::Resource;
 use nix::sys::stat::{Mode, umask};
-use rustix::thread::{CapabilitiesSecureBits, CapabilitySet, CapabilitySets};
+use rustix::thread::CapabilitySet;
 
 use super::worker::{self, FromWorker};
 use super::{procfs, rootfs};
@@ -101,39 +101,12 @@ fn hide_proc() -> Result<(), StageError> {
 
 fn keep_what_setns_asks_for() -> Result<(), StageError> {
     let kept = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT;
-    for bit in 0..64 {
-        let capability = CapabilitySet::from_bits_retain(1 << bit);
-        if kept.contains(capability) {
-            continue;
-        }
-        match rustix::thread::remove_capability_from_bounding_set(capability) {
-            // The first number that this kernel does not know.
-            Err(rustix::io::Errno::INVAL) => break,
-            other => other.at(Stage::Capabilities)?,
-        }
-    }
+    worker::bound_to(kept)?;
     // Raised while that is allowed still; it takes a set that may be inherited.
-    let raised = CapabilitySets {
-        effective: kept | CapabilitySet::SETPCAP,
-        permitted: kept | CapabilitySet::SETPCAP,
-        inheritable: kept,
-    };
-    rustix::thread::set_capabilities(None, raised).at(Stage::Capabilities)?;
+    worker::hold(kept | CapabilitySet::SETPCAP, kept)?;
     for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
         rustix::thread::configure_capability_in_ambient_set(capability, true).at(Stage::Capabilities)?;
     }
-    let locked = CapabilitiesSecureBits::NO_ROOT
-        | CapabilitiesSecureBits::NO_ROOT_LOCKED
-        | CapabilitiesSecureBits::NO_SETUID_FIXUP
-        | CapabilitiesSecureBits::NO_SETUID_FIXUP_LOCKED
-        | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
-        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
-        | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
-    rustix::thread::set_capabilities_secure_bits(locked).at(Stage::Capabilities)?;
-    let last = CapabilitySets {
-        effective: kept,
-        permitted: kept,
-        inheritable: kept,
-    };
-    rustix::thread::set_capabilities(None, last).at(Stage::Capabilities)
+    worker::lock_rules()?;
+    worker::hold(kept, kept)
 }

@@ -156,14 +156,30 @@ pub(super) fn limit_resources() -> Result<(), StageError> {
 
 /// Empties every set, and locks the rule by which a user id of 0 would get them back.
 pub(crate) fn drop_capabilities() -> Result<(), StageError> {
+    bound_to(CapabilitySet::empty())?;
+    lock_rules()?;
+    rustix::thread::clear_ambient_capability_set().at(Stage::Capabilities)?;
+    hold(CapabilitySet::empty(), CapabilitySet::empty())
+}
+
+/// Takes all but `kept` out of the bounding set.
+pub(super) fn bound_to(kept: CapabilitySet) -> Result<(), StageError> {
     for bit in 0..64 {
         let capability = CapabilitySet::from_bits_retain(1 << bit);
+        if kept.contains(capability) {
+            continue;
+        }
         match rustix::thread::remove_capability_from_bounding_set(capability) {
             // The first number that this kernel does not know.
             Err(rustix::io::Errno::INVAL) => break,
             other => other.at(Stage::Capabilities)?,
         }
     }
+    Ok(())
+}
+
+/// From here on no user id and no ambient set gives a capability back.
+pub(super) fn lock_rules() -> Result<(), StageError> {
     let locked = CapabilitiesSecureBits::NO_ROOT
         | CapabilitiesSecureBits::NO_ROOT_LOCKED
         | CapabilitiesSecureBits::NO_SETUID_FIXUP
@@ -171,14 +187,17 @@ pub(crate) fn drop_capabilities() -> Result<(), StageError> {
         | CapabilitiesSecureBits::KEEP_CAPS_LOCKED
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE
         | CapabilitiesSecureBits::NO_CAP_AMBIENT_RAISE_LOCKED;
-    rustix::thread::set_capabilities_secure_bits(locked).at(Stage::Capabilities)?;
-    rustix::thread::clear_ambient_capability_set().at(Stage::Capabilities)?;
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
+    rustix::thread::set_capabilities_secure_bits(locked).at(Stage::Capabilities)
+}
+
+/// Holds the capabilities of `held` and no other; `inheritable` may become ambient.
+pub(super) fn hold(held: CapabilitySet, inheritable: CapabilitySet) -> Result<(), StageError> {
+    let sets = CapabilitySets {
+        effective: held,
+        permitted: held,
+        inheritable,
     };
-    rustix::thread::set_capabilities(None, none).at(Stage::Capabilities)
+    rustix::thread::set_capabilities(None, sets).at(Stage::Capabilities)
 }
 
 /// Landlock, as far as this kernel has it: writes only where they are meant to go, no abstract sockets and no signals

@@ -8,6 +8,7 @@ mod inside;
 mod leaks;
 mod life;
 mod limits;
+mod parked;
 mod setting;
 mod slots;
 mod spawner;

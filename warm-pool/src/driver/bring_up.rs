@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use functions::Revision;
-use functions::wire::{InstanceFrame, Ready as Greeting};
+use functions::wire::{InstanceFrame, Load, Ready as Greeting};
 use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
@@ -66,6 +66,7 @@ pub(crate) async fn bring_up(
         lanes,
         log,
         start,
+        load,
         stages,
     } = launched;
     let sandbox = began.elapsed();
@@ -83,7 +84,7 @@ pub(crate) async fn bring_up(
     let greeting = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(StartFailure::CalledOff),
-        greeting = greet(&mut lanes[0], init_time(revision), body.as_ref()) => greeting,
+        greeting = greet(&mut lanes[0], load, init_time(revision), body.as_ref()) => greeting,
     };
     match greeting {
         Ok(greeting) => {
@@ -125,8 +126,19 @@ fn prepare(
     Ok((lanes, log))
 }
 
-async fn greet(lane: &mut Lane, within: Duration, body: &dyn Confined) -> Result<Greeting, StartFailure> {
-    match tokio::time::timeout(within, lane.greeting()).await {
+async fn greet(
+    lane: &mut Lane,
+    load: Option<Load>,
+    within: Duration,
+    body: &dyn Confined,
+) -> Result<Greeting, StartFailure> {
+    let greeted = async {
+        if let Some(load) = load {
+            lane.load(load).await?;
+        }
+        lane.greeting().await
+    };
+    match tokio::time::timeout(within, greeted).await {
         Ok(Ok(InstanceFrame::Ready(greeting))) => Ok(greeting),
         Ok(Ok(InstanceFrame::InitError(failure))) => Err(StartFailure::Init(failure)),
         Ok(Ok(other)) => Err(StartFailure::Protocol(LaneError::Protocol(

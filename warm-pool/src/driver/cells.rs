@@ -4,7 +4,7 @@
 //!   (none) --first start of the revision--> raising --initialised, holds nothing that forks would share--> stands
 //!                                              \--failed, or holds what can't be forked--> unfit: executed, and `fn show` says why
 //!   stands --not used for long, forgotten, other revision--> (none)
-//!   stands --died--> (none), and unfit at the third time
+//!   stands --died, or of no use--> (none), and unfit at the third time
 //! ```
 //!
 //! A template that has forked often or is old is replaced by a fresh one: all its forks share the layout of memory and the
@@ -126,7 +126,7 @@ impl Cells {
         };
         let stop = CancellationToken::new();
         let state = if deaths >= DEATHS_FORGIVEN {
-            State::Unfit(format!("its template ended by itself {deaths} times"))
+            State::Unfit(format!("its template failed {deaths} times"))
         } else if let Some(why) = unfit(&plan) {
             State::Unfit(why.to_owned())
         } else {
@@ -190,7 +190,7 @@ impl Cells {
         drop(home);
     }
 
-    /// How long a template may stand unused.
+    /// Whether no start has used the template of a function for so long that it may go.
     pub(super) fn is_unused(&self, function: &FunctionName) -> bool {
         let homes = self.lock();
         homes
@@ -198,7 +198,7 @@ impl Cells {
             .is_none_or(|home| home.used.elapsed() > TEMPLATE_KEPT_FOR)
     }
 
-    /// Whether the home of this revision is still there to take what came of its template.
+    /// Takes what came of the template of a revision. `false` when its home is not there any more.
     fn put(&self, revision: &Revision, state: State) -> bool {
         let old = {
             let mut homes = self.lock();
@@ -279,7 +279,7 @@ async fn look_after(cells: Weak<Cells>, revision: Revision, plan: Plan) {
                 return;
             }
             Ending::Died => {
-                tracing::warn!(function = %revision.name, revision = %revision.number, "a template ended by itself");
+                tracing::warn!(function = %revision.name, revision = %revision.number, "a template is of no use any more");
                 if let Some(cells) = cells.upgrade() {
                     cells.died(&revision);
                 }

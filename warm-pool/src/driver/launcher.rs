@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
+use functions::wire::Load;
 use functions::{FunctionName, Revision};
 
 use crate::fate::StartFailure;
@@ -30,8 +31,18 @@ pub trait Launcher: Send + Sync + 'static {
         None
     }
 
+    /// The memory that instances share with everything else. `None` where nothing tells. Reads files of the kernel.
+    fn memory(&self) -> Option<HostMemory> {
+        None
+    }
+
     /// Slots that stand ahead and are nobody's.
     fn slots_standing(&self) -> usize {
+        0
+    }
+
+    /// Node processes that are started and nobody's.
+    fn parked_standing(&self) -> usize {
         0
     }
 
@@ -65,6 +76,17 @@ pub trait Launcher: Send + Sync + 'static {
     fn forget(&self, _function: &FunctionName) {}
 }
 
+/// The memory of a host.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HostMemory {
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes that could be had without swapping.
+    pub available: u64,
+    /// Per cent of the last ten seconds in which some process stalled for memory; `None` where the kernel does not count that.
+    pub stalled: Option<f64>,
+}
+
 /// Hears that something was prepared for a function, or lost. Returns at once; must not be called with a lock held that
 /// [`Launcher::forks`] takes.
 pub type Listener = Box<dyn Fn(&FunctionName) + Send + Sync>;
@@ -86,8 +108,11 @@ pub struct Launched {
     pub lanes: Vec<OwnedFd>,
     /// The non-blocking read end of its log pipe.
     pub log: OwnedFd,
-    /// What it was started from: [`Start::Forked`], [`Start::Pooled`] or [`Start::Cold`].
+    /// What it was started from: [`Start::Forked`], [`Start::Pooled`] or [`Start::Cold`]; [`Start::Ahead`] when its process ran
+    /// already and waits for `load`.
     pub start: Start,
+    /// What it waits for before it loads its handler.
+    pub load: Option<Load>,
     /// How long its parts took.
     pub stages: Stages,
 }

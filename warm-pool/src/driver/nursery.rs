@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use functions::Revision;
 use prometheus::IntCounter;
-use sandbox::{Cell, CellSlot, Holdings, LaunchError, Plan, Sandbox};
+use sandbox::{Cell, CellSlot, Holdings, LaunchError, Obituary, Plan, Sandbox};
 use serde::Deserialize;
 use tokio::sync::Notify;
 
@@ -21,13 +21,17 @@ use crate::shelf::InstanceId;
 const LOOK: Duration = Duration::from_secs(5);
 /// The pause after a slot could not be built.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
+/// How long a template may take to hear of a slot, or to fork: one that takes longer answers nobody any more.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// See the module's head.
 pub(super) struct Nursery {
     cell: Arc<Cell>,
     stock: Mutex<Stock<CellSlot>>,
     taken: Notify,
+    /// Forks that were ordered, and those that it says it made.
     forks: AtomicU64,
+    made: AtomicU64,
     since: Instant,
     _log: LogTap,
 }
@@ -39,7 +43,7 @@ pub(super) enum Ending {
     DoneItsTime,
     /// The function is not called any more.
     Unused,
-    /// It ended by itself.
+    /// It ended by itself, said nonsense, or does not answer.
     Died,
 }
 
@@ -104,6 +108,7 @@ pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Re
             stock: Mutex::new(Stock::new(cell_slots_ahead)),
             taken: Notify::new(),
             forks: AtomicU64::new(0),
+            made: AtomicU64::new(0),
             since: Instant::now(),
             _log: log,
         }),
@@ -138,29 +143,69 @@ impl Nursery {
         self.taken.notify_one();
         let slot = match standing {
             Some(slot) => slot,
-            None => self.cell.slot().await?,
+            None => self.slot().await?,
         };
+        // Counted first: the answer may be faster than this.
         self.forks.fetch_add(1, Ordering::Relaxed);
-        Ok((slot.fork(rehearse)?, self.cell.clone()))
+        let forked = slot.fork(rehearse);
+        if forked.is_err() {
+            self.forks.fetch_sub(1, Ordering::Relaxed);
+        }
+        Ok((forked?, self.cell.clone()))
     }
 
-    /// Keeps slots standing until the template has done its time, is gone, or `unused` says so.
+    async fn slot(&self) -> Result<CellSlot, LaunchError> {
+        let slot = tokio::time::timeout(PATIENCE, self.cell.slot()).await;
+        slot.unwrap_or_else(|_| {
+            // A slot stands when the template can be told of it: this one hears nothing.
+            self.cell.base().kill();
+            Err(LaunchError::Killed(Obituary::default()))
+        })
+    }
+
+    /// Keeps slots standing until the template has done its time, is gone or of no use, or `unused` says so.
     pub(super) async fn keep(&self, unused: impl Fn() -> bool) -> Ending {
-        let listened = async {
-            while let Some(word) = self.cell.word().await {
-                match serde_json::from_slice(&word) {
-                    Ok(Word::Forked { pid: 1.., .. }) => {}
-                    Ok(Word::Forked { pid, .. }) => {
-                        let error = std::io::Error::from_raw_os_error(i32::try_from(-pid).unwrap_or_default());
-                        tracing::warn!(cell = self.cell.id(), %error, "a template could not fork");
+        tokio::select! {
+            () = self.listen() => Ending::Died,
+            () = self.watch() => Ending::Died,
+            ending = self.refill(unused) => ending,
+        }
+    }
+
+    /// Returns when the template is of no use any more. It is foreign code: what it says is counted, and the first nonsense is
+    /// the last.
+    async fn listen(&self) {
+        while let Some(word) = self.cell.word().await {
+            match serde_json::from_slice(&word) {
+                Ok(Word::Forked { pid: 1.., .. }) => {
+                    let made = self.made.fetch_add(1, Ordering::Relaxed) + 1;
+                    if made > self.forks.load(Ordering::Relaxed) {
+                        tracing::warn!(cell = self.cell.id(), "a template claims forks that nobody ordered");
+                        return;
                     }
-                    _ => tracing::warn!(cell = self.cell.id(), "a template said something unexpected"),
+                }
+                Ok(Word::Forked { pid, .. }) => {
+                    let error = std::io::Error::from_raw_os_error(i32::try_from(-pid).unwrap_or_default());
+                    tracing::warn!(cell = self.cell.id(), %error, "a template could not fork");
+                    return;
+                }
+                _ => {
+                    tracing::warn!(cell = self.cell.id(), "a template said something unexpected");
+                    return;
                 }
             }
-        };
-        tokio::select! {
-            () = listened => Ending::Died,
-            ending = self.refill(unused) => ending,
+        }
+    }
+
+    /// Returns when an order to fork was not answered in time.
+    async fn watch(&self) {
+        loop {
+            let ordered = self.forks.load(Ordering::Relaxed);
+            tokio::time::sleep(PATIENCE).await;
+            if self.made.load(Ordering::Relaxed) < ordered {
+                tracing::warn!(cell = self.cell.id(), "a template does not fork any more");
+                return;
+            }
         }
     }
 
@@ -179,8 +224,13 @@ impl Nursery {
                 let _passed = tokio::time::timeout(LOOK, self.taken.notified()).await;
                 continue;
             }
+            let pause = self.lock().pause(Instant::now());
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
             let began = Instant::now();
-            match self.cell.slot().await {
+            match self.slot().await {
                 Ok(slot) => self.lock().add(slot, began.elapsed()),
                 Err(error) => {
                     tracing::warn!(cell = self.cell.id(), %error, "no slot could be built for a fork");

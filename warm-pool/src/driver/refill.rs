@@ -65,7 +65,7 @@ impl Refill {
 }
 
 /// What slots are built with: the defaults of a function, so that most binds change nothing.
-fn shape() -> Shape {
+pub(super) fn shape() -> Shape {
     Shape {
         group: GroupName::new(crate::plan::GROUP).expect("the name is valid"),
         limits: Limits {
@@ -90,7 +90,12 @@ async fn keep(refill: Weak<Refill>, spawner: Spawner) {
             let _passed = tokio::time::timeout(LOOK, taken).await;
             continue;
         }
+        let pause = handle.lock().pause(Instant::now());
         drop(handle);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
+            continue;
+        }
         let began = Instant::now();
         match spawner.prepare(&shape).await {
             Ok(slot) => {

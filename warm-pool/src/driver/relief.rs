@@ -4,7 +4,7 @@ use std::sync::Weak;
 use std::time::Duration;
 
 use super::Driver;
-use crate::policy::{Candidate, GreedyDual, Memory, pressure, stalled};
+use crate::policy::{Candidate, GreedyDual, pressure};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(5);
@@ -20,7 +20,6 @@ struct Watch {
 pub(super) async fn watch_memory(driver: Weak<Driver>) {
     let mut watch = Watch::default();
     loop {
-        tokio::time::sleep(LOOK).await;
         let driver = driver.clone();
         // It reads files of the kernel, some for each instance.
         let look = tokio::task::spawn_blocking(move || watch.look(&driver).then_some(watch));
@@ -28,6 +27,7 @@ pub(super) async fn watch_memory(driver: Weak<Driver>) {
             Ok(Some(same)) => watch = same,
             _ => return,
         }
+        tokio::time::sleep(LOOK).await;
     }
 }
 
@@ -35,11 +35,10 @@ impl Watch {
     /// Whether to look again.
     fn look(&mut self, driver: &Weak<Driver>) -> bool {
         let Some(driver) = driver.upgrade() else { return false };
-        let Some(memory) = read("/proc/meminfo").and_then(|text| Memory::parse(&text)) else {
+        let Some(memory) = driver.launcher.memory() else {
             return false;
         };
-        let stalls = read("/proc/pressure/memory").and_then(|text| stalled(&text));
-        let (pressed, wanted) = pressure(memory, stalls, self.pressed);
+        let (pressed, wanted) = pressure(memory, self.pressed);
         if pressed != self.pressed {
             tracing::info!(pressed, available = memory.available, "the memory of the host");
         }
@@ -83,8 +82,4 @@ impl Driver {
         self.metrics.relieved(gone);
         gone
     }
-}
-
-fn read(path: &str) -> Option<String> {
-    std::fs::read_to_string(path).ok()
 }

@@ -1,15 +1,22 @@
-//! The launcher of the product: each revision in a sandbox of its own, forked from its template where there is one.
+//! The launcher of the product: each revision in a sandbox of its own, forked from its template where there is one, or in a
+//! parked process where it can't tell that from its own.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use functions::runtimes::parked::load;
 use functions::runtimes::{HostRuntimes, launch};
+use functions::wire::Load;
 use functions::{FunctionName, Revision};
 use sandbox::{Cell, LaunchError, Obituary, Plan, Sandbox, Spawner};
 
 use super::cells::Cells;
-use super::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Listener, Stages, StartClass, Usage};
+use super::host_memory;
+use super::launcher::{
+    Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, StartClass, Usage,
+};
 use super::ledger::Ledger;
+use super::parked::Parking;
 use super::refill::Refill;
 use crate::fate::{Fate, StartFailure};
 use crate::log_tap::LogSink;
@@ -21,6 +28,7 @@ pub(crate) struct Sandboxed {
     spawner: Spawner,
     runtimes: HostRuntimes,
     refill: Arc<Refill>,
+    parking: Arc<Parking>,
     cells: Arc<Cells>,
     ledger: Arc<Ledger>,
 }
@@ -29,6 +37,7 @@ pub(crate) struct Sandboxed {
 struct Begun {
     sandbox: Sandbox,
     start: Start,
+    load: Option<Load>,
     cell: Option<Arc<Cell>>,
 }
 
@@ -38,6 +47,7 @@ impl Sandboxed {
         let ledger = Arc::<Ledger>::default();
         Sandboxed {
             refill: Refill::start(spawner.clone()),
+            parking: Parking::start(spawner.clone(), &runtimes),
             cells: Cells::new(spawner.clone(), runtimes.clone(), sink, ledger.clone()),
             spawner,
             runtimes,
@@ -52,15 +62,31 @@ impl Sandboxed {
             return Ok(Begun {
                 sandbox,
                 start: Start::Forked,
+                load: None,
                 cell: Some(cell),
             });
         }
         let launch = launch(revision, &self.runtimes).map_err(|error| StartFailure::Plan(error.into()))?;
+        let load = match purpose {
+            Purpose::Check => None,
+            Purpose::Call | Purpose::Ahead => load(revision, &launch),
+        };
         let plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;
+        if let Some(load) = load
+            && let Some(sandbox) = self.parking.bind(&plan).await.map_err(failed)?
+        {
+            return Ok(Begun {
+                sandbox,
+                start: Start::Ahead,
+                load: Some(load),
+                cell: None,
+            });
+        }
         let (sandbox, start) = self.sandbox(&plan).await.map_err(failed)?;
         Ok(Begun {
             sandbox,
             start,
+            load: None,
             cell: None,
         })
     }
@@ -69,8 +95,7 @@ impl Sandboxed {
         if let Some(slot) = self.refill.take(plan) {
             match slot.bind(plan).await {
                 Ok(sandbox) => return Ok((sandbox, Start::Pooled)),
-                // It fell while it waited, with its spawner for example: nothing ran in it.
-                Err(LaunchError::Killed(Obituary { oom_kills: 0, .. }) | LaunchError::SpawnerGone) => {}
+                Err(error) if fell(&error) => {}
                 Err(error) => return Err(error),
             }
         }
@@ -84,6 +109,7 @@ impl Launcher for Sandboxed {
             let Begun {
                 mut sandbox,
                 start,
+                load,
                 cell,
             } = self.begin(revision, purpose).await?;
             let lanes = sandbox.take_lanes();
@@ -109,6 +135,7 @@ impl Launcher for Sandboxed {
                 lanes,
                 log,
                 start,
+                load,
                 stages,
             })
         })
@@ -124,6 +151,14 @@ impl Launcher for Sandboxed {
 
     fn slots_standing(&self) -> usize {
         self.refill.standing()
+    }
+
+    fn memory(&self) -> Option<HostMemory> {
+        host_memory::read()
+    }
+
+    fn parked_standing(&self) -> usize {
+        self.parking.standing()
     }
 
     fn templates_standing(&self) -> usize {
@@ -159,6 +194,14 @@ struct Body {
     ledger: Arc<Ledger>,
     /// Which would take it along when it goes.
     _cell: Option<Arc<Cell>>,
+}
+
+/// Whether what stood ahead fell while it waited, with its spawner for example: no code of a function ran in it.
+pub(super) fn fell(error: &LaunchError) -> bool {
+    matches!(
+        error,
+        LaunchError::Killed(Obituary { oom_kills: 0, .. }) | LaunchError::SpawnerGone
+    )
 }
 
 fn failed(error: LaunchError) -> StartFailure {

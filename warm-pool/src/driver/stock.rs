@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use crate::policy::ARRIVALS_SEEN_FOR;
 
+/// How long the next one is not begun after one was taken, while enough stand: the start that took it wants the processors.
+const SETTLE: Duration = Duration::from_millis(10);
+
 /// What can be in stock.
 pub(super) trait Stands {
     /// Whether it still stands, as far as is known.
@@ -16,6 +19,10 @@ pub(super) struct Stock<T> {
     standing: Vec<T>,
     /// When one was wanted, lately.
     wanted: VecDeque<Instant>,
+    /// When one was wanted last.
+    last: Option<Instant>,
+    /// How long after the last was wanted any are to stand. `None`: always.
+    kept_for: Option<Duration>,
     /// How long one takes to build, as an average that forgets.
     build_time: Duration,
     /// How many are to stand, by how many were wanted lately and by the time that one takes.
@@ -28,14 +35,25 @@ impl<T: Stands> Stock<T> {
         Stock {
             standing: Vec::new(),
             wanted: VecDeque::new(),
+            last: None,
+            kept_for: None,
             build_time: Duration::from_millis(5),
             number,
+        }
+    }
+
+    /// None stand before the first is wanted, nor after none was for so long.
+    pub(super) fn only_while_wanted(self, kept_for: Duration) -> Self {
+        Stock {
+            kept_for: Some(kept_for),
+            ..self
         }
     }
 
     /// One that stands. Asking for it counts, whether there is one or not.
     pub(super) fn take(&mut self, now: Instant) -> Option<T> {
         self.wanted.push_back(now);
+        self.last = Some(now);
         // The youngest first: what it touched is still in the caches.
         std::iter::from_fn(|| self.standing.pop()).find(T::stands)
     }
@@ -52,11 +70,24 @@ impl<T: Stands> Stock<T> {
         }
         let (standing, mut surplus): (Vec<_>, Vec<_>) = self.standing.drain(..).partition(T::stands);
         self.standing = standing;
-        let wanted = (self.number)(self.wanted.len(), self.build_time);
+        let in_use = |kept_for| self.last.is_some_and(|last| now - last <= kept_for);
+        let wanted = match self.kept_for {
+            Some(kept_for) if !in_use(kept_for) => 0,
+            _ => (self.number)(self.wanted.len(), self.build_time),
+        };
         if self.standing.len() > wanted {
             surplus.extend(self.standing.drain(wanted..));
         }
         (wanted.saturating_sub(self.standing.len()), surplus)
+    }
+
+    /// How long to wait before what is missing is built: not at all when most of it is missing.
+    pub(super) fn pause(&self, now: Instant) -> Duration {
+        let number = (self.number)(self.wanted.len(), self.build_time);
+        match self.wanted.back() {
+            Some(last) if self.standing.len() * 2 >= number => SETTLE.saturating_sub(now - *last),
+            _ => Duration::ZERO,
+        }
     }
 
     /// One was built, which took so long.
@@ -93,6 +124,20 @@ mod tests {
     }
 
     #[test]
+    fn a_start_is_left_alone_for_a_moment_while_enough_stand() {
+        let mut stock = Stock::new(|_, _| 2);
+        let now = Instant::now();
+        assert_eq!(stock.pause(now), Duration::ZERO);
+        stock.add(Thing(true), Duration::ZERO);
+        stock.add(Thing(true), Duration::ZERO);
+        assert!(stock.take(now).is_some());
+        assert_eq!(stock.pause(now), SETTLE);
+        assert_eq!(stock.pause(now + SETTLE), Duration::ZERO);
+        assert!(stock.take(now).is_some());
+        assert_eq!(stock.pause(now), Duration::ZERO, "none is left");
+    }
+
+    #[test]
     fn the_number_follows_what_was_wanted_lately() {
         let mut stock = Stock::new(|wanted, _| wanted);
         let now = Instant::now();
@@ -106,5 +151,18 @@ mod tests {
         assert_eq!(stock.balance(now).0, 0);
         let (missing, surplus) = stock.balance(now + ARRIVALS_SEEN_FOR + Duration::from_secs(1));
         assert_eq!((missing, surplus.len()), (0, 3));
+    }
+
+    #[test]
+    fn what_nobody_wants_does_not_stand() {
+        let kept_for = Duration::from_secs(600);
+        let mut stock = Stock::new(|_, _| 1).only_while_wanted(kept_for);
+        let now = Instant::now();
+        assert_eq!(stock.balance(now).0, 0);
+        assert!(stock.take(now).is_none());
+        assert_eq!(stock.balance(now + kept_for).0, 1);
+        stock.add(Thing(true), Duration::ZERO);
+        let (missing, surplus) = stock.balance(now + kept_for + Duration::from_secs(1));
+        assert_eq!((missing, surplus.len(), stock.standing()), (0, 1, 0));
     }
 }

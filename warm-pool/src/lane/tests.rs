@@ -1,5 +1,6 @@
 //! Lanes over real socketpairs; the test is the instance.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -237,6 +238,41 @@ async fn only_a_greeting_comes_first() {
         Err(LaneError::Protocol(WireError::OutOfOrder(_)))
     ));
     assert!(!lane.is_clean());
+}
+
+#[tokio::test]
+async fn a_parked_process_is_told_its_function_over_another_lane_of_the_same_socket() {
+    let (mut watch, mut peer) = pair();
+    let socket = watch.socket.as_fd().try_clone_to_owned().unwrap();
+    peer.say(0, &[InstanceFrame::Parked]).await;
+    watch.parked().await.unwrap();
+    drop(watch);
+
+    let mut lane = Lane::new(socket).unwrap();
+    let load = Load {
+        env: vec![("A".into(), "b".into())],
+        cwd: "/function".into(),
+    };
+    lane.load(load.clone()).await.unwrap();
+    assert_eq!(peer.hear().await, (0, HostFrame::Load(load)));
+    assert!(lane.is_clean());
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_wait_for_load_is_not_parked() {
+    let ready = InstanceFrame::Ready(Ready {
+        boot_id: boot_id(),
+        runtime: "test".into(),
+        init_us: 1,
+    });
+    for said in [vec![ready.clone()], vec![InstanceFrame::Parked, ready]] {
+        let (mut lane, mut peer) = pair();
+        peer.say(0, &said).await;
+        assert!(matches!(lane.parked().await, Err(LaneError::Protocol(_))), "{said:?}");
+    }
+    let (mut lane, peer) = pair();
+    drop(peer);
+    assert!(matches!(lane.parked().await, Err(LaneError::Closed)));
 }
 
 proptest! {

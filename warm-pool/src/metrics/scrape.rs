@@ -6,7 +6,7 @@ use std::time::Duration;
 use prometheus::proto::MetricFamily;
 use prometheus::{CounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
-use super::{AHEAD_MEMORY, CPU, INSTANCES, MEMORY, Metrics, PIDS, QUEUE_DEPTH, Record, SLOTS, TEMPLATES};
+use super::{AHEAD_MEMORY, CPU, INSTANCES, MEMORY, Metrics, PARKED, PIDS, QUEUE_DEPTH, Record, SLOTS, TEMPLATES};
 use crate::driver::launcher::Usage;
 use crate::shelf::{Condition, Counts};
 
@@ -16,6 +16,8 @@ pub(crate) struct Prepared {
     pub(crate) slots: usize,
     /// Templates.
     pub(crate) templates: usize,
+    /// Node processes that are nobody's.
+    pub(crate) parked: usize,
 }
 
 /// One function at one moment.
@@ -55,6 +57,15 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], prepared: Prepared) 
         IntGauge::new(TEMPLATES, "Templates that stand, from which instances are forked.").expect("the name is valid");
     templates.set(i64::try_from(prepared.templates).unwrap_or(i64::MAX));
 
+    let parked = gauge(
+        PARKED,
+        "Processes that are started and wait for the function they will run.",
+        &["runtime"],
+    );
+    parked
+        .with_label_values(&["node"])
+        .set(i64::try_from(prepared.parked).unwrap_or(i64::MAX));
+
     for sample in samples {
         let name = sample.record.name.as_str();
         for state in Condition::ALL {
@@ -78,9 +89,10 @@ pub(crate) fn scrape(metrics: &Metrics, samples: &[Sample], prepared: Prepared) 
     }
 
     let moment = Registry::new();
-    let collectors: [Box<dyn prometheus::core::Collector>; 8] = [
+    let collectors: [Box<dyn prometheus::core::Collector>; 9] = [
         Box::new(slots),
         Box::new(templates),
+        Box::new(parked),
         Box::new(instances),
         Box::new(queue),
         Box::new(memory),

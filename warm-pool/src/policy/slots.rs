@@ -1,4 +1,5 @@
-//! How many slots stand ahead: those that are nobody's, and those of a function's cell; and how long a template serves.
+//! How many slots stand ahead: those that are nobody's, those of a function's cell, and those with a parked process;
+//! and how long a template serves.
 
 use std::time::Duration;
 
@@ -31,6 +32,17 @@ pub(crate) fn cell_slots_ahead(wanted: usize, build_time: Duration) -> usize {
     (quantile(expected, MISSES, MOST_OF_A_CELL) + FEWEST_OF_A_CELL).min(MOST_OF_A_CELL)
 }
 
+/// Most processes of a runtime that are parked: each holds some 40 megabytes.
+const MOST_PARKED: usize = 4;
+/// How long processes of a runtime are parked after the last start that one would have served.
+pub(crate) const PARKED_KEPT_FOR: Duration = Duration::from_secs(10 * 60);
+
+/// The same for parked processes, of which one stands at least.
+pub(crate) fn parked_ahead(wanted: usize, build_time: Duration) -> usize {
+    let expected = wanted as f64 / ARRIVALS_SEEN_FOR.as_secs_f64() * build_time.as_secs_f64();
+    (quantile(expected, MISSES, MOST_PARKED) + 1).min(MOST_PARKED)
+}
+
 /// How long a template stands while no start uses it.
 pub(crate) const TEMPLATE_KEPT_FOR: Duration = Duration::from_secs(15 * 60);
 /// Forks after which a template is replaced: they all share its layout of memory, so that one who learns it from one fork
@@ -58,5 +70,14 @@ mod tests {
             assert!(now >= last && (FEWEST_SLOTS..=MOST_SLOTS).contains(&now));
             last = now;
         }
+    }
+
+    #[test]
+    fn one_process_is_parked_at_least_and_four_at_most() {
+        let ms = Duration::from_millis;
+        assert_eq!(parked_ahead(0, ms(100)), 1);
+        // One a second, a tenth of one in the making on average: two more could be wanted meanwhile.
+        assert_eq!(parked_ahead(10, ms(100)), 3);
+        assert_eq!(parked_ahead(10_000, ms(100)), MOST_PARKED);
     }
 }

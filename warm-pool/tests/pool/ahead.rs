@@ -27,6 +27,22 @@ async fn a_template_that_is_ready_keeps_one_waiting() {
 }
 
 #[tokio::test]
+async fn a_call_that_goes_on_does_not_keep_the_next_from_waiting() {
+    let rig = Rig::new("");
+    within(async {
+        rig.call("{}").await;
+        rig.bare.template(rig.name());
+        rig.until_ahead(1).await;
+        rig.pool.evict(rig.name(), EvictScope::Used).await;
+        let long = rig.acquire().await.unwrap();
+        assert_eq!(long.start(), Start::Ahead);
+        rig.until_ahead(1).await;
+        drop(long);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn evicting_everything_takes_what_waits_and_the_template() {
     let rig = Rig::new("");
     within(async {

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use warm_pool::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Listener, Stages, Usage};
+use warm_pool::launcher::{Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, Usage};
 use warm_pool::{Purpose, StartFailure};
 
 /// Puts inherited sockets to the descriptors 3, 4, ... and becomes the instance.
@@ -30,6 +30,9 @@ os.closerange(3 + len(far), 200)
 os.execv(sys.argv[2], sys.argv[2:])
 ";
 
+/// Bytes of memory of the host, which no test uses up.
+pub(crate) const PLENTY: u64 = 100_000;
+
 /// Runs bundles that are directories of the test.
 pub(crate) struct Bare {
     bundles: Mutex<HashMap<Digest, PathBuf>>,
@@ -40,6 +43,8 @@ pub(crate) struct Bare {
     pub(crate) purposes: Mutex<Vec<Purpose>>,
     /// What is said of templates.
     pub(crate) forks: AtomicBool,
+    /// What is said of the memory of the host.
+    memory: Mutex<HostMemory>,
     listener: Mutex<Option<Listener>>,
     /// Processes that are there now.
     pub(crate) living: watch::Sender<usize>,
@@ -59,6 +64,7 @@ impl Bare {
             launches: AtomicUsize::new(0),
             purposes: Mutex::default(),
             forks: AtomicBool::new(false),
+            memory: Mutex::new(memory(PLENTY)),
             listener: Mutex::default(),
             living: watch::Sender::new(0),
         }
@@ -75,6 +81,11 @@ impl Bare {
         listener.as_ref().expect("a pool was started")(function);
     }
 
+    /// So many bytes of [`PLENTY`] are available from now on.
+    pub(crate) fn tell_memory(&self, available: u64) {
+        *self.memory.lock().unwrap() = memory(available);
+    }
+
     /// Waits until that many processes are there.
     pub(crate) async fn until_living(&self, count: usize) {
         self.living
@@ -82,6 +93,14 @@ impl Bare {
             .wait_for(|living| *living == count)
             .await
             .unwrap();
+    }
+}
+
+fn memory(available: u64) -> HostMemory {
+    HostMemory {
+        total: PLENTY,
+        available,
+        stalled: None,
     }
 }
 
@@ -115,6 +134,10 @@ impl Drop for Process {
 }
 
 impl Launcher for Bare {
+    fn memory(&self) -> Option<HostMemory> {
+        Some(*self.memory.lock().unwrap())
+    }
+
     fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         self.purposes.lock().unwrap().push(purpose);
         Box::pin(async { Ok(self.start(revision)) })
@@ -175,6 +198,7 @@ impl Bare {
             lanes,
             log: log.into_nonblocking_fd().unwrap(),
             start: warm_pool::Start::Cold,
+            load: None,
             stages: Stages::default(),
         }
     }

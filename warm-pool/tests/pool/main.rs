@@ -7,6 +7,7 @@ mod bare;
 mod ends;
 mod leases;
 mod output;
+mod pressure;
 mod pristine;
 mod queue;
 mod rig;

@@ -143,7 +143,7 @@ async fn idle_instances_leave_nothing(house: &House<'_>) {
     let revision = house.deploy(
         "idle",
         Runtime::Python,
-        "idle = \"50ms\"",
+        "idle = \"50ms\"\n[scale]\nahead = 0",
         "def handler(event, context):\n    return 1\n",
     );
     let mut lease = acquire(house, &revision).await;
@@ -187,7 +187,8 @@ async fn too_much_memory_kills_the_instance_alone_and_whole(house: &House<'_>) {
         "def handler(event, context):\n    return 1\n",
     );
     let mut beside = acquire(house, &neighbour).await;
-    let revision = house.deploy("greedy", Runtime::Python, "memory = \"64MiB\"\ntmp = \"1MiB\"", code);
+    let settings = "memory = \"64MiB\"\ntmp = \"1MiB\"\n[scale]\nahead = 0";
+    let revision = house.deploy("greedy", Runtime::Python, settings, code);
     let mut lease = acquire(house, &revision).await;
     let broken = exchange(&mut lease, "{}").await;
     assert!(matches!(broken, Err(LaneError::Closed)), "{broken:?}");

@@ -3,9 +3,15 @@
 // Lanes are inherited stream sockets on the file descriptors 3, 4, ... (FN_LANES of them); the frames are described
 // where the host decodes them. The sockets live in the event loop, so timers and promises of the function run while an
 // invocation waits. What only errors or streams need is loaded when they happen.
+//
+// A process that is started with FN_PARKED does not know its function yet: it rehearses, says PARKED, and becomes what
+// LOAD says. What is ours is compiled by the rehearsal. Node's compile cache (22.1 and later) is not used: it would have to
+// be there before the handler is loaded, and the only place that a sandbox may write to begins empty. For small handlers it
+// would save nothing that can be measured; a bundle of a megabyte of source takes about as long to compile as Node to start,
+// and a twentieth of that from a cache. Such a cache would have to be made at the deploy and shown beside the bundle.
 
 import { createRequire } from 'node:module';
-import { existsSync } from 'node:fs';
+import { existsSync, unlinkSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 
@@ -14,11 +20,14 @@ const require = createRequire(import.meta.url);
 const HEADER = 12;
 const MAX_PAYLOAD = 1 << 20;
 const MAX_RESULT = 6 * 1024 * 1024;
-const [INVOKE, REQUEST_BODY, REQUEST_END] = [0x01, 0x02, 0x03];
-const [READY, INIT_ERROR, RESULT, HEAD, BODY, END, ERROR] = [0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87];
+const [INVOKE, REQUEST_BODY, REQUEST_END, LOAD] = [0x01, 0x02, 0x03, 0x05];
+const [READY, INIT_ERROR, RESULT, HEAD] = [0x81, 0x82, 0x83, 0x84];
+const [BODY, END, ERROR, PARKED] = [0x85, 0x86, 0x87, 0x88];
+// Calls until V8 knows what the code of a call meets.
+const REHEARSALS = 8;
 const STREAMING = Symbol('fn.streaming');
 
-const started = process.hrtime.bigint();
+let started = process.hrtime.bigint();
 const bootId = randomHex();
 const env = process.env;
 
@@ -69,22 +78,28 @@ function bodyFrames(seq, data) {
 
 /** One socket to the host. Hands whole frames to `onFrame`. */
 class Lane {
-  constructor(fd) {
+  constructor(socket) {
     this.chunks = [];
     this.have = 0;
     this.header = null;
     this.onFrame = null;
-    this.socket = new net.Socket({ fd, readable: true, writable: true });
-    // When the host has closed the lane there is no one left to answer.
-    this.socket.on('end', () => process.exit(0));
-    this.socket.on('error', () => process.exit(71));
-    this.socket.on('close', () => process.exit(71));
+    this.socket = socket;
   }
 
-  /** Begins to read; what came earlier has waited in the socket. */
+  /** The lane that was inherited as this descriptor. */
+  static inherited(fd) {
+    const lane = new Lane(new net.Socket({ fd, readable: true, writable: true }));
+    // When the host has closed the lane there is no one left to answer.
+    lane.socket.on('end', () => process.exit(0));
+    lane.socket.on('error', () => process.exit(71));
+    lane.socket.on('close', () => process.exit(71));
+    return lane;
+  }
+
+  /** From now on frames go to `onFrame`. Those that came before the first one have waited in the socket. */
   open(onFrame) {
+    if (!this.onFrame) this.socket.on('data', (chunk) => this.receive(chunk));
     this.onFrame = onFrame;
-    this.socket.on('data', (chunk) => this.receive(chunk));
   }
 
   receive(chunk) {
@@ -543,10 +558,80 @@ class Server {
   }
 }
 
+// --- parked ----------------------------------------------------------------------------------------------------------
+
+/** Makes the environment `wanted`, a list of names and values. */
+function adopt(wanted) {
+  const names = new Set(wanted.map(([name]) => name));
+  for (const name of Object.keys(env)) if (!names.has(name)) delete env[name];
+  // What stays is not written again: Node looks for the time zone whenever TZ is set or deleted.
+  for (const [name, value] of wanted) if (env[name] !== value) env[name] = value;
+}
+
+/**
+ * Does what a start and a call do, with a function of ours and a socket to ourselves, so that their code is compiled and
+ * their lazy parts are loaded before a call waits for them. Leaves nothing behind but that.
+ */
+async function rehearse() {
+  const [before, cwd] = [Object.entries(env), process.cwd()];
+  process.chdir(path.dirname(require('node:url').fileURLToPath(import.meta.url)));
+  adopt([...before, ['FN_REHEARSAL', '1']]);
+  const handler = await load('rehearsal.handler');
+  adopt(before);
+  process.chdir(cwd);
+
+  const place = `/tmp/.rehearsal-${bootId}`;
+  const host = net.createServer();
+  await new Promise((done, failed) => host.on('error', failed).listen(place, done));
+  const [lane, peer] = await new Promise((done, failed) => {
+    const socket = net.connect(place);
+    socket.on('error', failed);
+    host.on('connection', (connected) => done([new Lane(socket), new Lane(connected)]));
+  });
+  unlinkSync(place);
+  const server = new Server(lane, handler, true);
+  lane.open((...received) => server.receive(...received));
+  const event = JSON.stringify({
+    version: '2.0',
+    rawPath: '/',
+    headers: { accept: '*/*' },
+    queryStringParameters: { name: 'rehearsal' },
+    requestContext: { http: { method: 'GET', path: '/' } },
+    isBase64Encoded: false,
+  });
+  for (let seq = 1; seq <= REHEARSALS; seq += 1) {
+    const ended = new Promise((done) => peer.open((kind) => kind >= END && done()));
+    const call = jsonFrame(INVOKE, seq, { request_id: 'rehearsal', deadline_ms: Date.now(), arn: 'arn' });
+    peer.send([...call, ...frame(REQUEST_BODY, seq, Buffer.from(event)), ...frame(REQUEST_END, seq)]);
+    await ended;
+  }
+  const closed = new Promise((done) => host.close(done));
+  lane.socket.destroy();
+  peer.socket.destroy();
+  await closed;
+}
+
+/** Waits until the host says what function this is. */
+async function parked(lane) {
+  try {
+    await rehearse();
+  } catch (error) {
+    // The first call takes longer then, which is all.
+    process.stderr.write(`[WARN] the rehearsal failed: ${error?.message}\n`);
+  }
+  const { env: wanted, cwd } = await new Promise((loaded) => {
+    lane.open((kind, _seq, payload) => (kind === LOAD ? loaded(JSON.parse(payload.toString())) : process.exit(70)));
+    lane.send(frame(PARKED, 0));
+  });
+  started = process.hrtime.bigint();
+  adopt(wanted);
+  process.chdir(cwd);
+}
+
 // --- start -----------------------------------------------------------------------------------------------------------
 
 const lanes = [];
-for (let number = 0; number < Number(env.FN_LANES ?? 1); number += 1) lanes.push(new Lane(3 + number));
+for (let number = 0; number < Number(env.FN_LANES ?? 1); number += 1) lanes.push(Lane.inherited(3 + number));
 
 let servers = [];
 
@@ -573,6 +658,8 @@ function unhandled(reason) {
   const message = isError ? `${reason.name}: ${reason.message}` : clean(reason);
   uncaught(new Failure('Runtime.UnhandledPromiseRejection', message, isError ? framesOf(reason) : []));
 }
+
+if (env.FN_PARKED) await parked(lanes[0]);
 
 try {
   const handler = await load(env._HANDLER ?? '');

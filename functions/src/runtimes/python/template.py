@@ -15,6 +15,7 @@ import time
 
 import _socket
 import ctypes
+import errno
 import gc
 import json
 
@@ -166,7 +167,9 @@ class Template:
                     slot.close()
             elif "fork" in order:
                 slot = self.slots.pop(order["fork"], None)
-                if slot is not None:
+                if slot is None:
+                    self.say(forked=order["fork"], pid=-errno.ESRCH)
+                else:
                     self.fork(order["fork"], slot, order["rehearse"])
             else:
                 slot = self.slots.pop(order["drop"], None)
