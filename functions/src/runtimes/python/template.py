@@ -225,12 +225,17 @@ def adopt(slot):
     os.closerange(3 + len(slot.lanes), 1 << 20)
 
 
+def settle_random_numbers():
+    """Makes OpenSSL set its generator up here. It sees by the process id, which is another one in every fork than here, that it has
+    to seed it anew; setting it up in each fork would cost as much as the rest of the fork."""
+    ssl = sys.modules.get("_ssl")
+    if ssl is not None:
+        ssl.RAND_bytes(1)
+
+
 def reseed():
     """Random numbers that would be the same in all forks. What lives in the function's own objects only it knows: that is
     what after_restore() is for."""
-    ssl = sys.modules.get("_ssl")
-    if ssl is not None and hasattr(ssl, "RAND_add"):
-        ssl.RAND_add(os.urandom(32), 32.0)
     numpy = sys.modules.get("numpy.random")
     if numpy is not None:
         numpy.seed()
@@ -262,6 +267,7 @@ def main():
     kernel = Kernel(filter_bytes)
     # Often enough for the interpreter to have rewritten its own code, which each fork would pay for otherwise.
     shim.rehearse(64)
+    settle_random_numbers()
     shim.flush()
     template = Template(kernel, orders, handler, after_restore)
     written = sorted(os.listdir("/tmp") + os.listdir("/dev/shm"))[:3]
