@@ -7,10 +7,12 @@
 //!
 //! The program is an interpreter and what it brings along, never code of a function. It is as confined as it will ever
 //! be; what binding adds is a host name, the layers at `/function` and the limits of their owner. Pid 1 keeps the right
-//! to mount, and the store in its reach, until then: the program may not enter where the store is mounted, and is told
-//! its function only when the store is gone. It is nobody's until it is bound, once, and it never comes back.
+//! to mount, and the store in its reach, until then: an empty directory covers it, and the program is told its function only when
+//! the store is gone. It is nobody's until it is bound, once, and it never comes back.
 
 use std::os::fd::OwnedFd;
+
+use nix::unistd::read;
 
 use crate::plan::{Limits, Plan, Rootfs};
 use crate::sandbox::{LaunchError, Obituary, Sandbox};
@@ -45,6 +47,13 @@ impl Parked {
     /// The host's ends of its lanes, in order, to see what the program says while it waits. They stay its own.
     pub fn lanes(&self) -> &[OwnedFd] {
         self.sandbox.lanes()
+    }
+
+    /// What it printed so far, up to a page of it. That is taken away.
+    pub fn printed(&mut self) -> String {
+        let mut page = vec![0; 4096];
+        let length = self.sandbox.take_log().and_then(|log| read(&log, &mut page).ok());
+        String::from_utf8_lossy(&page[..length.unwrap_or(0)]).into_owned()
     }
 
     /// Whether `plan` can be bound to it. Its root is read-only, its lanes are open, and a process that runs keeps its limit

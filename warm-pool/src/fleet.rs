@@ -430,6 +430,7 @@ impl Fleet {
             lane: Some(lane),
             lane_number: grant.lane,
             start,
+            reason: (grant.kind == GrantKind::Cold).then_some(live.instance.reason),
             phases,
             since: now,
         }

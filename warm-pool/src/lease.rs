@@ -52,6 +52,7 @@ pub struct Lease {
     pub(crate) lane: Option<Lane>,
     pub(crate) lane_number: u8,
     pub(crate) start: Start,
+    pub(crate) reason: Option<ColdReason>,
     pub(crate) phases: Phases,
     pub(crate) since: Instant,
 }
@@ -64,7 +65,7 @@ impl Lease {
 
     /// Why an instance was started, when the call waited for it to start.
     pub fn reason(&self) -> Option<ColdReason> {
-        matches!(self.start, Start::Forked | Start::Pooled | Start::Cold).then_some(self.instance.reason)
+        self.reason
     }
 
     /// The process that serves; the value of `x-fn-instance`.

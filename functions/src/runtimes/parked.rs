@@ -6,8 +6,8 @@
 //!
 //! Only code of the interpreter and of ours runs until LOAD comes. A function is served by such a process only if it
 //! can't tell that from a process of its own: same command line, one lane, and nothing in its environment that the
-//! interpreter reads when it starts. What it can see is its age (`process.uptime()`), and in
-//! `/proc/self/environ` what it was started with.
+//! interpreter reads when it starts. What it can see is its age and the processor time of
+//! its start, which modules of Node the rehearsal has loaded, and in `/proc/self/environ` what it was started with.
 
 use super::host::HostRuntimes;
 use super::launch::{Launch, Program, common};
@@ -17,6 +17,9 @@ use crate::{ByteSize, Revision, Runtime};
 
 /// Memory of the functions that parked processes are for: the default. The size of the heap is on the command line.
 pub const MEMORY: ByteSize = ByteSize::mib(256);
+
+/// Fewer processes than this and an interpreter would not come up, or only by luck; a process that runs already would hide that.
+const FEWEST_PIDS: u32 = 32;
 
 /// Tells the shim to wait for LOAD.
 const PARKED: &str = "FN_PARKED";
@@ -41,6 +44,7 @@ pub fn load(revision: &Revision, launch: &Launch) -> Option<Load> {
     let fits = settings.runtime == Runtime::Node
         && settings.memory == MEMORY
         && settings.concurrency == 1
+        && settings.pids >= FEWEST_PIDS
         && !settings.env.keys().any(|name| node::reads_at_start(name));
     fits.then(|| Load {
         env: launch.env.clone(),
@@ -88,6 +92,7 @@ mod tests {
         for toml in [
             "memory = \"128MiB\"",
             "concurrency = 2",
+            "pids = 8",
             "[env]\nNODE_OPTIONS = \"--no-warnings\"",
             "[env]\nLANG = \"de_DE.UTF-8\"",
             "[env]\nTZ = \"Europe/Berlin\"",

@@ -46,6 +46,23 @@ pub(crate) fn resize(bytes: u64) -> Result<(), StageError> {
     Ok(())
 }
 
+/// Puts an empty directory over the store, for as long as a program runs in a slot that is not bound.
+pub(crate) fn cover_store() -> Result<(), StageError> {
+    mount(
+        Some(procfs::EMPTY),
+        LAYERS,
+        None::<&str>,
+        MsFlags::MS_BIND,
+        None::<&str>,
+    )
+    .at(Stage::Layers)
+}
+
+/// Takes that away again.
+pub(crate) fn uncover_store() -> Result<(), StageError> {
+    umount2(LAYERS, MntFlags::MNT_DETACH).at(Stage::Layers)
+}
+
 /// Shows the layers at `/function` and takes the store away.
 pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageError> {
     if !layers.is_empty() {

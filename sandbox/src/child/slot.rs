@@ -186,6 +186,8 @@ fn serve(
             phases.exec = micros(began.elapsed());
         }
         ToSlot::Park(bind) => {
+            // Where worker and store have one owner, the modes of the store don't keep the program out.
+            rootfs::cover_store()?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
             follow(ours, told)?;
             packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
@@ -198,8 +200,13 @@ fn serve(
                 None => return Ok(None),
             };
             let began = Instant::now();
+            rootfs::uncover_store()?;
             show(start, &plan.hostname, plan.tmp_bytes, &plan.layers)?;
             worker::drop_capabilities()?;
+            // One that ended meanwhile is not bound.
+            if let Some(exit) = reap_all(Some(worker))? {
+                return Ok(Some(exit));
+            }
             phases.rootfs = micros(began.elapsed());
         }
         ToSlot::Show(_) => return Err(out_of_order()),

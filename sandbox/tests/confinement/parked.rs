@@ -62,7 +62,7 @@ async fn a_parked_program_gets_its_code_when_it_is_bound() {
     let parked = park(
         &house,
         "exec 4<&3
-         echo \"$(ls -A /function | wc -l) $(grep -E '^(CapEff|Seccomp:)' /proc/self/status | tr -d '\\n')\" >&3
+         echo \"$(ls -A /function | wc -l) $(ls -A /.fn/layers | wc -l) $(grep -E '^(CapEff|Seccomp:)' /proc/self/status | tr -d '\\n')\" >&3
          read word <&4
          echo $word; hostname; cd /function; cat code.txt; ls -A /.fn/layers 2>/dev/null
          grep -c ' /.fn/layers ' /proc/self/mountinfo
@@ -70,8 +70,8 @@ async fn a_parked_program_gets_its_code_when_it_is_bound() {
     )
     .await;
     let mut told = lane(parked.lanes());
-    // It is confined already, and has nothing.
-    assert_eq!(line(&mut told), "0 CapEff:\t0000000000000000Seccomp:\t2");
+    // It is confined already, has nothing, and sees no code of anybody.
+    assert_eq!(line(&mut told), "0 0 CapEff:\t0000000000000000Seccomp:\t2");
     assert!(parked.stands());
     let plan = owner(&house);
     assert!(parked.fits(&plan));
@@ -148,10 +148,11 @@ async fn code_that_is_not_there_is_told() {
 #[tokio::test]
 async fn a_parked_program_that_ends_is_noticed() {
     let house = House::new().await;
-    let parked = park(&house, "read word <&3; exit 7").await;
+    let mut parked = park(&house, "read word <&3; echo for this reason >&2; exit 7").await;
     lane(parked.lanes()).write_all(b"go\n").unwrap();
     assert_eq!(parked.gone().await.exit, Exit::Code(7));
     assert!(!parked.stands());
+    assert_eq!(parked.printed(), "for this reason\n");
     assert!(matches!(parked.bind(&owner(&house)).await, Err(LaunchError::Killed(_))));
 }
 

@@ -18,16 +18,29 @@ pub(super) struct Ledger {
 struct Account {
     /// Of sandboxes that are gone.
     settled: Duration,
-    /// Of each that is not, with what was read last: its files go a moment before it is settled.
-    open: HashMap<u64, (Weak<Sandbox>, Duration)>,
+    /// Of each that is not.
+    open: HashMap<u64, Open>,
     /// Something counted once, so that 0 means 0.
     counts: bool,
 }
 
+/// The account of a sandbox that runs.
+struct Open {
+    sandbox: Weak<Sandbox>,
+    /// What it had used when it became the function's.
+    before: Duration,
+    /// What was read last: its files go a moment before it is settled.
+    seen: Duration,
+}
+
 impl Ledger {
-    /// A sandbox of `function` runs.
-    pub(super) fn open(&self, function: &FunctionName, sandbox: &Arc<Sandbox>) {
-        let entry = (Arc::downgrade(sandbox), Duration::ZERO);
+    /// A sandbox of `function` runs. What it used before, while it was nobody's, is not charged.
+    pub(super) fn open(&self, function: &FunctionName, sandbox: &Arc<Sandbox>, before: Duration) {
+        let entry = Open {
+            sandbox: Arc::downgrade(sandbox),
+            before,
+            seen: Duration::ZERO,
+        };
         self.lock()
             .entry(function.clone())
             .or_default()
@@ -40,9 +53,9 @@ impl Ledger {
         let mut accounts = self.lock();
         // A function that was removed has no account any more.
         if let Some(account) = accounts.get_mut(function)
-            && let Some((_, seen)) = account.open.remove(&id)
+            && let Some(open) = account.open.remove(&id)
         {
-            account.settled += cpu.max(seen);
+            account.settled += cpu.max(open.seen).saturating_sub(open.before);
             account.counts |= !cpu.is_zero();
         }
     }
@@ -52,12 +65,12 @@ impl Ledger {
         let mut accounts = self.lock();
         let account = accounts.get_mut(function)?;
         let mut total = account.settled;
-        for (sandbox, seen) in account.open.values_mut() {
-            if let Some(cpu) = sandbox.upgrade().and_then(|sandbox| sandbox.usage().cpu) {
-                *seen = cpu.max(*seen);
+        for open in account.open.values_mut() {
+            if let Some(cpu) = open.sandbox.upgrade().and_then(|sandbox| sandbox.usage().cpu) {
+                open.seen = cpu.max(open.seen);
                 account.counts = true;
             }
-            total += *seen;
+            total += open.seen.saturating_sub(open.before);
         }
         account.counts.then_some(total)
     }

@@ -88,7 +88,7 @@ pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Re
     };
     let dropped = IntCounter::new("dropped", "Lines of one template").map_err(|error| error.to_string())?;
     let log = LogTap::open(log, source, cells.sink.clone(), dropped).map_err(|error| error.to_string())?;
-    cells.ledger.open(&revision.name, cell.base());
+    cells.ledger.open(&revision.name, cell.base(), Duration::ZERO);
     let word = tokio::time::timeout(init_time(revision), cell.word()).await;
     log.drain();
     let written = match word {
@@ -231,7 +231,7 @@ impl Nursery {
             }
             let began = Instant::now();
             match self.slot().await {
-                Ok(slot) => self.lock().add(slot, began.elapsed()),
+                Ok(slot) => self.lock().add(slot, Instant::now(), began.elapsed()),
                 Err(error) => {
                     tracing::warn!(cell = self.cell.id(), %error, "no slot could be built for a fork");
                     tokio::time::sleep(AFTER_FAILURE).await;

@@ -19,13 +19,14 @@ use sandbox::{GroupName, LaunchError, Parked, Plan, Program, Rootfs, Sandbox, Sl
 use tokio::sync::Notify;
 
 use super::refill::shape;
-use super::sandboxed::fell;
 use super::stock::{Stands, Stock};
 use crate::lane::{Lane, LaneError};
-use crate::policy::{PARKED_KEPT_FOR, parked_ahead};
+use crate::policy::{LIFE_OF_A_PARKED, PARKED_KEPT_FOR, parked_ahead};
 
 /// How often the number is looked at without anybody having taken one.
 const LOOK: Duration = Duration::from_secs(5);
+/// How long after a start another is parked: the start that took one loads its handler meanwhile, and has the processor first.
+const GRACE: Duration = Duration::from_millis(25);
 /// The pause after a process could not be parked.
 const AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// How long one may take to say PARKED.
@@ -34,7 +35,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// See the module's head.
 pub(super) struct Parking {
     stock: Mutex<Stock<Parked>>,
-    taken: Notify,
+    taken: Arc<Notify>,
 }
 
 /// Why a process is not parked.
@@ -60,8 +61,12 @@ impl Parking {
     /// Starts the task that parks, if this host has a Node.
     pub(super) fn start(spawner: Spawner, runtimes: &HostRuntimes) -> Arc<Parking> {
         let parking = Arc::new(Parking {
-            stock: Mutex::new(Stock::new(parked_ahead).only_while_wanted(PARKED_KEPT_FOR)),
-            taken: Notify::new(),
+            stock: Mutex::new(
+                Stock::new(parked_ahead)
+                    .only_while_wanted(PARKED_KEPT_FOR)
+                    .living_for(LIFE_OF_A_PARKED),
+            ),
+            taken: Arc::default(),
         });
         if let Some(plan) = plan(runtimes) {
             tokio::spawn(keep(Arc::downgrade(&parking), spawner, plan));
@@ -69,25 +74,22 @@ impl Parking {
         parking
     }
 
-    /// A parked process with the code and the limits of `plan`, which still waits for LOAD. `None` when none stands or `plan`
-    /// can't be bound to one.
-    ///
-    /// # Errors
-    /// [`LaunchError`], as for a launch from nothing.
-    pub(super) async fn bind(&self, plan: &Plan) -> Result<Option<Sandbox>, LaunchError> {
+    /// A parked process with the code and the limits of `plan`, which still waits for LOAD. `None` when none stands, when `plan`
+    /// can't be bound to one, or when that failed: no code of the function has run then, so it is not to blame.
+    pub(super) async fn bind(&self, plan: &Plan) -> Option<Sandbox> {
         // Those that can never be served don't count as wanted.
         if !Slot::fits(plan) {
-            return Ok(None);
+            return None;
         }
         let parked = self.lock().take(Instant::now());
         self.taken.notify_one();
-        let Some(parked) = parked.filter(|parked| parked.fits(plan)) else {
-            return Ok(None);
-        };
+        let parked = parked.filter(|parked| parked.fits(plan))?;
         match parked.bind(plan).await {
-            Ok(sandbox) => Ok(Some(sandbox)),
-            Err(error) if fell(&error) => Ok(None),
-            Err(error) => Err(error),
+            Ok(sandbox) => Some(sandbox),
+            Err(error) => {
+                tracing::debug!(%error, "a parked process was lost; the program is executed");
+                None
+            }
         }
     }
 
@@ -130,20 +132,29 @@ async fn keep(parking: Weak<Parking>, spawner: Spawner, plan: Plan) {
         let (missing, surplus) = handle.lock().balance(Instant::now());
         drop(surplus);
         if missing == 0 {
-            let taken = handle.taken.notified();
+            let taken = handle.taken.clone();
+            drop(handle);
             // Either way the numbers are looked at anew.
-            let _passed = tokio::time::timeout(LOOK, taken).await;
+            let _passed = tokio::time::timeout(LOOK, taken.notified()).await;
             continue;
         }
+        let quiet = handle.lock().quiet_for(Instant::now()).unwrap_or(GRACE);
         drop(handle);
+        if quiet < GRACE {
+            tokio::time::sleep(GRACE - quiet).await;
+            continue;
+        }
         let began = Instant::now();
         match park(&spawner, &plan).await {
             Ok(parked) => {
                 let Some(handle) = parking.upgrade() else { return };
-                handle.lock().add(parked, began.elapsed());
+                handle.lock().add(parked, Instant::now(), began.elapsed());
             }
             Err(error) => {
-                tracing::warn!(%error, "no Node process could be parked");
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "no Node process could be parked"
+                );
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
@@ -151,11 +162,17 @@ async fn keep(parking: Weak<Parking>, spawner: Spawner, plan: Plan) {
 }
 
 async fn park(spawner: &Spawner, plan: &Plan) -> Result<Parked, ParkError> {
-    let parked = spawner.prepare(&shape()).await?.park(plan).await?;
+    let mut parked = spawner.prepare(&shape()).await?.park(plan).await?;
     let socket = parked.lanes().first().expect("the plan has a lane").try_clone()?;
     let mut lane = Lane::new(socket)?;
-    tokio::time::timeout(PATIENCE, lane.parked())
-        .await
-        .map_err(|_| ParkError::Late)??;
-    Ok(parked)
+    let said = tokio::time::timeout(PATIENCE, lane.parked()).await;
+    let said = said
+        .map_err(|_| ParkError::Late)
+        .and_then(|said| said.map_err(ParkError::Lane));
+    if said.is_err() {
+        // Nobody else would ever read why.
+        let printed = parked.printed();
+        tracing::warn!(printed = %functions::printable(&printed), "a Node process ended before it was parked");
+    }
+    said.map(|()| parked)
 }

@@ -24,7 +24,7 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// See the module's head.
 pub(super) struct Refill {
     stock: Mutex<Stock<Slot>>,
-    taken: Notify,
+    taken: Arc<Notify>,
 }
 
 impl Stands for Slot {
@@ -38,7 +38,7 @@ impl Refill {
     pub(super) fn start(spawner: Spawner) -> Arc<Refill> {
         let refill = Arc::new(Refill {
             stock: Mutex::new(Stock::new(slots_ahead)),
-            taken: Notify::new(),
+            taken: Arc::default(),
         });
         tokio::spawn(keep(Arc::downgrade(&refill), spawner));
         refill
@@ -85,9 +85,10 @@ async fn keep(refill: Weak<Refill>, spawner: Spawner) {
         let (missing, surplus) = handle.lock().balance(Instant::now());
         drop(surplus);
         if missing == 0 {
-            let taken = handle.taken.notified();
+            let taken = handle.taken.clone();
+            drop(handle);
             // Either way the numbers are looked at anew.
-            let _passed = tokio::time::timeout(LOOK, taken).await;
+            let _passed = tokio::time::timeout(LOOK, taken.notified()).await;
             continue;
         }
         let pause = handle.lock().pause(Instant::now());
@@ -100,7 +101,7 @@ async fn keep(refill: Weak<Refill>, spawner: Spawner) {
         match spawner.prepare(&shape).await {
             Ok(slot) => {
                 let Some(handle) = refill.upgrade() else { return };
-                handle.lock().add(slot, began.elapsed());
+                handle.lock().add(slot, Instant::now(), began.elapsed());
             }
             Err(error) => {
                 tracing::warn!(%error, "no slot could be built ahead");

@@ -73,7 +73,7 @@ impl Sandboxed {
         };
         let plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;
         if let Some(load) = load
-            && let Some(sandbox) = self.parking.bind(&plan).await.map_err(failed)?
+            && let Some(sandbox) = self.parking.bind(&plan).await
         {
             return Ok(Begun {
                 sandbox,
@@ -123,7 +123,8 @@ impl Launcher for Sandboxed {
                 exec: phases.exec,
             };
             let sandbox = Arc::new(sandbox);
-            self.ledger.open(&revision.name, &sandbox);
+            let before = load.as_ref().and_then(|_| sandbox.usage().cpu).unwrap_or_default();
+            self.ledger.open(&revision.name, &sandbox, before);
             let body = Body {
                 sandbox,
                 function: revision.name.clone(),
@@ -197,7 +198,7 @@ struct Body {
 }
 
 /// Whether what stood ahead fell while it waited, with its spawner for example: no code of a function ran in it.
-pub(super) fn fell(error: &LaunchError) -> bool {
+fn fell(error: &LaunchError) -> bool {
     matches!(
         error,
         LaunchError::Killed(Obituary { oom_kills: 0, .. }) | LaunchError::SpawnerGone

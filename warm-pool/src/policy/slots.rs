@@ -37,6 +37,9 @@ const MOST_PARKED: usize = 4;
 /// How long processes of a runtime are parked after the last start that one would have served.
 pub(crate) const PARKED_KEPT_FOR: Duration = Duration::from_secs(10 * 60);
 
+/// The age at which a parked process is replaced, so that none is of an interpreter that was updated long ago.
+pub(crate) const LIFE_OF_A_PARKED: Duration = Duration::from_secs(15 * 60);
+
 /// The same for parked processes, of which one stands at least.
 pub(crate) fn parked_ahead(wanted: usize, build_time: Duration) -> usize {
     let expected = wanted as f64 / ARRIVALS_SEEN_FOR.as_secs_f64() * build_time.as_secs_f64();

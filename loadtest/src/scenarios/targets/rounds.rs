@@ -46,9 +46,9 @@ const PAUSED: [Floor; 9] = [
 /// Floors of calls and starts under load.
 const AT_ONCE: [Floor; 4] = [Floor::Ns7, Floor::RoundTrip, Floor::ForkImport, Floor::Http];
 /// Between two calls of the row about fresh processes: well above twice a fork, so that one is always forked ahead.
+const GAP: Duration = Duration::from_millis(5);
 /// After this long another Node is parked: it takes about as long as a few starts of Node.
 const PARKING: Duration = Duration::from_millis(250);
-const GAP: Duration = Duration::from_millis(5);
 const ALONE_CALLS: u32 = 300;
 const PACED_CALLS: u32 = 60;
 const PEER_STARTS: u32 = 3;
@@ -150,7 +150,7 @@ fn ways(args: &TargetsArgs, plan: &Plan, stage: &Stage) -> Vec<Way> {
     let gaps = "one connection, 5 ms between a reply and the next call";
     let full = "closed loop: every connection calls as soon as it has its reply";
     let part = "open loop, poisson arrivals, at this part of the rate of the same round";
-    let all_ways: [(&[u32], Role, &'static str, &'static str); 16] = [
+    let all_ways: [(&[u32], Role, &'static str, &'static str); 15] = [
         (&[1, 10], Role::Native, way::USED, used),
         (&[1, 10], Role::Native, way::ALL, all),
         (&[1, 10], Role::NativeAhead, way::USED, used),
@@ -158,7 +158,6 @@ fn ways(args: &TargetsArgs, plan: &Plan, stage: &Stage) -> Vec<Way> {
         (&[2], Role::Python, way::ALL, all),
         (&[2], Role::PythonOnDemand, way::USED, used),
         (&[3], Role::Node, way::USED, parked),
-        (&[3], Role::Node, way::ALL, all),
         (&[5, 6], Role::WarmPython, way::ALONE, alone),
         (&[11], Role::WarmPython, way::PACED, gaps),
         (&[11], Role::Request, way::PACED, gaps),

@@ -10,7 +10,7 @@ use crate::start::Start;
 const NATIVE: [(Role, &str); 2] = [(Role::Native, way::USED), (Role::Native, way::ALL)];
 /// A function with instances that wait ahead; by itself a native one may have none.
 const NATIVE_AHEAD: [(Role, &str); 2] = [(Role::NativeAhead, way::USED), (Role::Native, way::USED)];
-const NODE: [(Role, &str); 2] = [(Role::Node, way::USED), (Role::Node, way::ALL)];
+const NODE: [(Role, &str); 1] = [(Role::Node, way::USED)];
 const PYTHON: [(Role, &str); 2] = [(Role::Python, way::USED), (Role::Python, way::ALL)];
 /// A function with nothing forked ahead shows most starts on demand.
 const PYTHON_FORKED: [(Role, &str); 3] = [(Role::PythonOnDemand, way::USED), PYTHON[0], PYTHON[1]];
