@@ -7,6 +7,7 @@
 
 pub(crate) mod bring_up;
 mod cells;
+mod demotion;
 mod host_memory;
 pub mod launcher;
 mod ledger;
@@ -91,6 +92,10 @@ impl Driver {
         driver
             .runtime
             .spawn(async move { stop.run_until_cancelled(relief::watch_memory(watched)).await });
+        let (watched, stop) = (Arc::downgrade(&driver), driver.stop.clone());
+        driver
+            .runtime
+            .spawn(async move { stop.run_until_cancelled(demotion::watch_templates(watched)).await });
         let told = Arc::downgrade(&driver);
         driver.launcher.announce_to(Box::new(move |name| {
             let fleet = told.upgrade().and_then(|driver| driver.find(name));

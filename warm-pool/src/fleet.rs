@@ -26,7 +26,7 @@ use crate::lane::Lane;
 use crate::lease::{Lease, Phases};
 use crate::metrics::Record;
 use crate::policy::Scale;
-use crate::shelf::{Acquired, Advice, Grant, GrantKind, InstanceId, Refusal, Shelf, WaiterId};
+use crate::shelf::{Acquired, Advice, Grant, GrantKind, InstanceId, Past, Refusal, Shelf, WaiterId};
 use crate::start::{EvictScope, Poison, Start};
 
 type Outcome = Result<Lease, AcquireError>;
@@ -255,6 +255,12 @@ impl Fleet {
         for revision in revisions {
             self.advise(&revision);
         }
+    }
+
+    /// What is known of its calls; `None` while one is there, or instances are kept without calls.
+    pub(crate) fn past_if_at_leisure(&self) -> Option<Past> {
+        let state = self.lock();
+        state.shelf.is_at_leisure().then(|| state.shelf.past())
     }
 
     /// A lease ended with its lane clean.

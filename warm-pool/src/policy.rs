@@ -31,12 +31,12 @@ use functions::{Ahead, Reuse};
 pub(crate) use self::ahead::{Outlook, SETTLE, WINDOW, ahead, missing};
 pub(crate) use self::arrivals::Arrivals;
 pub(crate) use self::eviction::{Candidate, GreedyDual};
-pub(crate) use self::ladder::{OWN_MEMORY, Step, stays_for};
+pub(crate) use self::ladder::{OWN_MEMORY, Step, stays_for, template_stays_for};
 pub(crate) use self::pressure::pressure;
 pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
 pub(crate) use self::slots::{
     ARRIVALS_SEEN_FOR, DEATHS_FORGIVEN, FORKS_OF_A_TEMPLATE, LIFE_OF_A_PARKED, LIFE_OF_A_TEMPLATE, PARKED_KEPT_FOR,
-    TEMPLATE_KEPT_FOR, cell_slots_ahead, parked_ahead, slots_ahead,
+    cell_slots_ahead, parked_ahead, slots_ahead,
 };
 
 /// What a revision's settings say about its instances.

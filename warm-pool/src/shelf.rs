@@ -405,6 +405,12 @@ impl Shelf {
         self.slots.is_empty() && self.editions.is_empty() && self.leased == 0
     }
 
+    /// Whether no call is there and no instance is kept without one.
+    pub(crate) fn is_at_leisure(&self) -> bool {
+        let in_use = |edition: &Edition| edition.provisioned || !edition.queue.is_empty();
+        self.leased == 0 && !self.editions.iter().any(in_use)
+    }
+
     /// What a later shelf of the same function has to know.
     pub(crate) fn past(&self) -> Past {
         self.past.clone()

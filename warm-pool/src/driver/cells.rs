@@ -14,19 +14,18 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
-use std::time::Instant;
 
 use functions::runtimes::{HostRuntimes, template};
 use functions::{FunctionName, Keep, Revision, RevisionNumber};
 use sandbox::{Cell, Plan, Sandbox, Spawner};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::launcher::{Listener, StartClass};
+use super::launcher::{Listener, StartClass, Template};
 use super::ledger::Ledger;
 use super::nursery::{Ending, Nursery, raise};
 use crate::log_tap::LogSink;
 use crate::plan::plan;
-use crate::policy::{DEATHS_FORGIVEN, TEMPLATE_KEPT_FOR};
+use crate::policy::DEATHS_FORGIVEN;
 
 /// See the module's head.
 pub(super) struct Cells {
@@ -45,7 +44,6 @@ pub(super) struct Cells {
 struct Home {
     revision: RevisionNumber,
     state: State,
-    used: Instant,
     deaths: u32,
     /// Ends the task that raises the template and looks after it.
     _task: DropGuard,
@@ -100,7 +98,6 @@ impl Cells {
         let mut homes = self.lock();
         let deaths = match homes.get_mut(&revision.name) {
             Some(home) if home.revision == revision.number => {
-                home.used = Instant::now();
                 return match &home.state {
                     State::Stands(nursery) => Some(nursery.clone()),
                     State::Raising | State::Unfit(_) => None,
@@ -138,7 +135,6 @@ impl Cells {
         let home = Home {
             revision: revision.number,
             state,
-            used: Instant::now(),
             deaths,
             _task: stop.drop_guard(),
         };
@@ -190,12 +186,17 @@ impl Cells {
         drop(home);
     }
 
-    /// Whether no start has used the template of a function for so long that it may go.
-    pub(super) fn is_unused(&self, function: &FunctionName) -> bool {
-        let homes = self.lock();
-        homes
-            .get(function)
-            .is_none_or(|home| home.used.elapsed() > TEMPLATE_KEPT_FOR)
+    /// The same, with what each is worth.
+    pub(super) fn templates(&self) -> Vec<Template> {
+        let standing: Vec<_> = {
+            let homes = self.lock();
+            let standing = homes.iter().filter_map(|(name, home)| match &home.state {
+                State::Stands(nursery) => Some((name.clone(), nursery.clone())),
+                State::Raising | State::Unfit(_) => None,
+            });
+            standing.collect()
+        };
+        standing.iter().map(|(name, nursery)| nursery.template(name)).collect()
     }
 
     /// Takes what came of the template of a revision. `false` when its home is not there any more.
@@ -263,21 +264,8 @@ async fn look_after(cells: Weak<Cells>, revision: Revision, plan: Plan) {
             Some(cells) if cells.put(&revision, State::Stands(nursery.clone())) => {}
             _ => return,
         }
-        let ending = nursery.keep(|| match cells.upgrade() {
-            Some(cells) => cells.is_unused(&revision.name),
-            None => true,
-        });
-        match ending.await {
+        match nursery.keep().await {
             Ending::DoneItsTime => {}
-            Ending::Unused => {
-                if let Some(cells) = cells.upgrade() {
-                    cells.forget(&revision.name);
-                    if let Some(listener) = cells.listener.get() {
-                        listener(&revision.name);
-                    }
-                }
-                return;
-            }
             Ending::Died => {
                 tracing::warn!(function = %revision.name, revision = %revision.number, "a template is of no use any more");
                 if let Some(cells) = cells.upgrade() {

@@ -51,6 +51,11 @@ pub trait Launcher: Send + Sync + 'static {
         0
     }
 
+    /// The same, with what each is worth. Reads files of the kernel.
+    fn templates(&self) -> Vec<Template> {
+        Vec::new()
+    }
+
     /// Whether a launch of `revision` would be a fork of a template that is ready, so that starting one ahead costs next to
     /// nothing. Answers at once; asked on the way of a call.
     fn forks(&self, _revision: &Revision) -> bool {
@@ -74,6 +79,19 @@ pub trait Launcher: Send + Sync + 'static {
 
     /// The function was removed; what is kept for it may go.
     fn forget(&self, _function: &FunctionName) {}
+}
+
+/// A template that stands.
+#[derive(Clone, Debug)]
+pub struct Template {
+    /// Whose it is.
+    pub function: FunctionName,
+    /// Time since it was ready.
+    pub age: Duration,
+    /// Bytes that it holds; `None` where nothing counts them.
+    pub memory: Option<u64>,
+    /// How long it took to make, which each start would take without it.
+    pub saves: Duration,
 }
 
 /// The memory of a host.

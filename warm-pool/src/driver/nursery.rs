@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use functions::Revision;
+use functions::{FunctionName, Revision};
 use prometheus::IntCounter;
 use sandbox::{Cell, CellSlot, Holdings, LaunchError, Obituary, Plan, Sandbox};
 use serde::Deserialize;
@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::bring_up::init_time;
 use super::cells::Cells;
+use super::launcher::Template;
 use super::stock::{Stands, Stock};
 use crate::log_tap::{LogTap, Source};
 use crate::policy::{FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, cell_slots_ahead};
@@ -33,6 +34,8 @@ pub(super) struct Nursery {
     forks: AtomicU64,
     made: AtomicU64,
     since: Instant,
+    /// How long it took to make.
+    raised_in: Duration,
     _log: LogTap,
 }
 
@@ -41,8 +44,6 @@ pub(super) struct Nursery {
 pub(super) enum Ending {
     /// It has forked often, or is old.
     DoneItsTime,
-    /// The function is not called any more.
-    Unused,
     /// It ended by itself, said nonsense, or does not answer.
     Died,
 }
@@ -78,6 +79,7 @@ impl Stands for CellSlot {
 /// # Errors
 /// Why the function has none, as a sentence for its owner.
 pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Result<Nursery, String> {
+    let began = Instant::now();
     let mut cell = cells.spawner.cell(plan).await.map_err(|error| error.to_string())?;
     let log = cell.take_log().ok_or("it has no log")?;
     let source = Source {
@@ -110,6 +112,7 @@ pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Re
             forks: AtomicU64::new(0),
             made: AtomicU64::new(0),
             since: Instant::now(),
+            raised_in: began.elapsed(),
             _log: log,
         }),
     }
@@ -163,12 +166,22 @@ impl Nursery {
         })
     }
 
-    /// Keeps slots standing until the template has done its time, is gone or of no use, or `unused` says so.
-    pub(super) async fn keep(&self, unused: impl Fn() -> bool) -> Ending {
+    /// What it is worth.
+    pub(super) fn template(&self, function: &FunctionName) -> Template {
+        Template {
+            function: function.clone(),
+            age: self.since.elapsed(),
+            memory: self.cell.base().usage().memory_bytes,
+            saves: self.raised_in,
+        }
+    }
+
+    /// Keeps slots standing until the template has done its time, is gone or of no use.
+    pub(super) async fn keep(&self) -> Ending {
         tokio::select! {
             () = self.listen() => Ending::Died,
             () = self.watch() => Ending::Died,
-            ending = self.refill(unused) => ending,
+            ending = self.refill() => ending,
         }
     }
 
@@ -209,13 +222,10 @@ impl Nursery {
         }
     }
 
-    async fn refill(&self, unused: impl Fn() -> bool) -> Ending {
+    async fn refill(&self) -> Ending {
         loop {
             if self.forks.load(Ordering::Relaxed) >= FORKS_OF_A_TEMPLATE || self.since.elapsed() >= LIFE_OF_A_TEMPLATE {
                 return Ending::DoneItsTime;
-            }
-            if unused() {
-                return Ending::Unused;
             }
             let (missing, surplus) = self.lock().balance(Instant::now());
             drop(surplus);

@@ -13,7 +13,7 @@ use sandbox::{Cell, LaunchError, Obituary, Plan, Sandbox, Spawner};
 use super::cells::Cells;
 use super::host_memory;
 use super::launcher::{
-    Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, StartClass, Usage,
+    Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, StartClass, Template, Usage,
 };
 use super::ledger::Ledger;
 use super::parked::Parking;
@@ -164,6 +164,10 @@ impl Launcher for Sandboxed {
 
     fn templates_standing(&self) -> usize {
         self.cells.standing()
+    }
+
+    fn templates(&self) -> Vec<Template> {
+        self.cells.templates()
     }
 
     fn forks(&self, revision: &Revision) -> bool {

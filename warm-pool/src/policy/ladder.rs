@@ -42,6 +42,20 @@ pub(crate) fn stays_for(gaps: &Gaps, step: Step, bound: Duration) -> Duration {
     leaves.unwrap_or(bound).min(bound)
 }
 
+/// How long a template is kept whose function is called too seldom to be known.
+const UNKNOWN_TEMPLATE: Duration = Duration::from_secs(15 * 60);
+/// How long one is kept at most.
+pub(crate) const TEMPLATE_BOUND: Duration = Duration::from_secs(60 * 60);
+
+/// How long after the last call a template is kept.
+pub(crate) fn template_stays_for(gaps: &Gaps, step: Step) -> Duration {
+    if gaps.known() {
+        stays_for(gaps, step, TEMPLATE_BOUND)
+    } else {
+        UNKNOWN_TEMPLATE
+    }
+}
+
 /// Whether there is a period after `quiet` without a call for which staying pays.
 fn pays(gaps: &Gaps, step: Step, quiet: Duration) -> bool {
     let quiet = quiet.as_secs_f64();
@@ -128,6 +142,13 @@ mod tests {
         }
         let stays = stays_for(&gaps, EXEC, HOUR);
         assert!(stays >= SOONEST && stays < SECOND * 30, "{stays:?}");
+    }
+
+    #[test]
+    fn a_template_stays_as_long_as_calls_of_its_function_are_likely() {
+        assert_eq!(template_stays_for(&Gaps::default(), EXEC), UNKNOWN_TEMPLATE);
+        assert!(template_stays_for(&every(SECOND * 600), EXEC) >= SECOND * 600);
+        assert_eq!(template_stays_for(&every(HOUR * 2), EXEC), SOONEST);
     }
 
     proptest! {

@@ -46,8 +46,6 @@ pub(crate) fn parked_ahead(wanted: usize, build_time: Duration) -> usize {
     (quantile(expected, MISSES, MOST_PARKED) + 1).min(MOST_PARKED)
 }
 
-/// How long a template stands while no start uses it.
-pub(crate) const TEMPLATE_KEPT_FOR: Duration = Duration::from_secs(15 * 60);
 /// Forks after which a template is replaced: they all share its layout of memory, so that one who learns it from one fork
 /// knows it of the next.
 pub(crate) const FORKS_OF_A_TEMPLATE: u64 = 5_000;

@@ -139,7 +139,7 @@ pub(crate) struct Past {
     /// How the last instance ended, as the reason of the next start.
     pub(crate) ended: Option<ColdReason>,
     /// What is known of its calls.
-    pub(super) arrivals: Arrivals,
+    pub(crate) arrivals: Arrivals,
     pub(super) next_instance: u64,
 }
 

@@ -1,7 +1,9 @@
 //! Instances that wait for their first call.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+use warm_pool::launcher::Template;
 use warm_pool::{EvictScope, Purpose, Start};
 
 use crate::rig::{Rig, exchange, within};
@@ -81,4 +83,18 @@ async fn a_function_that_keeps_nothing_has_none_ahead() {
         rig.bare.until_living(0).await;
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_template_goes_when_its_function_is_not_called() {
+    let rig = Rig::new("");
+    // Nobody ever called it: its template is kept for a quarter of an hour.
+    *rig.bare.template.lock().unwrap() = Some(Template {
+        function: rig.name().clone(),
+        age: Duration::from_secs(16 * 60),
+        memory: Some(1000),
+        saves: Duration::from_millis(100),
+    });
+    within(rig.bare.forgotten.notified()).await;
+    assert!(rig.bare.template.lock().unwrap().is_none());
 }

@@ -14,9 +14,11 @@ use functions::{Digest, FunctionName, Revision};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use tempfile::TempDir;
 use tokio::net::unix::pipe;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use warm_pool::launcher::{Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, Usage};
+use warm_pool::launcher::{
+    Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, Template, Usage,
+};
 use warm_pool::{Purpose, StartFailure};
 
 /// Puts inherited sockets to the descriptors 3, 4, ... and becomes the instance.
@@ -43,6 +45,10 @@ pub(crate) struct Bare {
     pub(crate) purposes: Mutex<Vec<Purpose>>,
     /// What is said of templates.
     pub(crate) forks: AtomicBool,
+    /// The template that there is said to be.
+    pub(crate) template: Mutex<Option<Template>>,
+    /// Rings when the template is thrown away.
+    pub(crate) forgotten: Notify,
     /// What is said of the memory of the host.
     memory: Mutex<HostMemory>,
     listener: Mutex<Option<Listener>>,
@@ -64,6 +70,8 @@ impl Bare {
             launches: AtomicUsize::new(0),
             purposes: Mutex::default(),
             forks: AtomicBool::new(false),
+            template: Mutex::default(),
+            forgotten: Notify::new(),
             memory: Mutex::new(memory(PLENTY)),
             listener: Mutex::default(),
             living: watch::Sender::new(0),
@@ -134,6 +142,19 @@ impl Drop for Process {
 }
 
 impl Launcher for Bare {
+    fn templates(&self) -> Vec<Template> {
+        self.template.lock().unwrap().clone().into_iter().collect()
+    }
+
+    fn forget_prepared(&self, function: &FunctionName) {
+        self.template
+            .lock()
+            .unwrap()
+            .take_if(|template| template.function == *function);
+        self.forks.store(false, Ordering::SeqCst);
+        self.forgotten.notify_one();
+    }
+
     fn memory(&self) -> Option<HostMemory> {
         Some(*self.memory.lock().unwrap())
     }
@@ -145,10 +166,6 @@ impl Launcher for Bare {
 
     fn forks(&self, _revision: &Revision) -> bool {
         self.forks.load(Ordering::SeqCst)
-    }
-
-    fn forget_prepared(&self, _function: &FunctionName) {
-        self.forks.store(false, Ordering::SeqCst);
     }
 
     fn announce_to(&self, listener: Listener) {

@@ -10,8 +10,6 @@ const WEEK: f64 = 7.0 * 24.0 * 3600.0;
 const FIXED: f64 = 600.0;
 /// The default of `idle`, which bounds an instance that has a template below it.
 const IDLE: Duration = Duration::from_secs(60);
-/// The most that a template is kept.
-const TEMPLATE_BOUND: Duration = Duration::from_secs(3600);
 const MIB: u64 = 1 << 20;
 /// An instance that was executed, or a template: an interpreter with middling imports.
 const WHOLE: u64 = 40 * MIB;
