@@ -3,6 +3,7 @@
 mod bad_input;
 mod builds;
 mod dashboards;
+mod frozen;
 mod inside;
 mod lifecycle;
 mod limits;

@@ -421,6 +421,16 @@ impl Fleet {
                     ..Phases::default()
                 },
             ),
+            GrantKind::Thawed { turn } => {
+                live.instance.thaw(turn);
+                (
+                    Start::Thawed,
+                    Phases {
+                        queue: waited,
+                        ..Phases::default()
+                    },
+                )
+            }
             GrantKind::Ahead => (
                 Start::Ahead,
                 Phases {

@@ -2,7 +2,7 @@
 //!
 //! Owns the process; when the last lease and the driver have let go of it, everything in it is killed.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use functions::BootId;
@@ -40,6 +40,8 @@ pub(crate) struct Instance {
     pub(crate) ready_at: Instant,
     pub(crate) log: LogTap,
     pub(crate) body: Box<dyn Confined>,
+    /// The last turn in which it was frozen or thawed.
+    pub(crate) turn: Mutex<u64>,
     /// Why the pool killed it, if it did.
     pub(crate) killed: OnceLock<KillCause>,
     /// How it ended; `None` while it has not.
@@ -52,6 +54,25 @@ impl Instance {
         // Whoever finds it dead later asks for the cause, so that has to stand first.
         let _ = self.killed.set(cause);
         self.body.kill();
+    }
+
+    /// Freezes it in its turn. Returns whether that is done, or overtaken by a thaw, which is as good.
+    ///
+    /// Turns are counted under the lock of the fleet, and an instance is frozen when that is free: a call may have come meanwhile.
+    pub(crate) fn freeze(&self, turn: u64) -> bool {
+        let mut last = self.turn.lock().expect("nothing panics under the lock");
+        if *last >= turn {
+            return true;
+        }
+        *last = turn;
+        self.body.freeze()
+    }
+
+    /// Thaws it in its turn. A freeze that is under way is awaited.
+    pub(crate) fn thaw(&self, turn: u64) {
+        let mut last = self.turn.lock().expect("nothing panics under the lock");
+        *last = turn.max(*last);
+        self.body.thaw();
     }
 
     /// Waits up to `patience` for its end.

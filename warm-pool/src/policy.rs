@@ -31,7 +31,7 @@ use functions::{Ahead, Reuse};
 pub(crate) use self::ahead::{Outlook, SETTLE, WINDOW, ahead, missing};
 pub(crate) use self::arrivals::Arrivals;
 pub(crate) use self::eviction::{Candidate, GreedyDual};
-pub(crate) use self::ladder::{OWN_MEMORY, Step, stays_for, template_stays_for};
+pub(crate) use self::ladder::{FROZEN_AFTER, OWN_MEMORY, Step, stays_for, template_stays_for};
 pub(crate) use self::pressure::pressure;
 pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
 pub(crate) use self::slots::{

@@ -72,6 +72,8 @@ pub(crate) struct Shelf {
     closing: bool,
     /// The host is short of memory.
     pressed: bool,
+    /// The host can freeze, as far as is known.
+    freezes: bool,
     removed_through: Option<RevisionNumber>,
     wake_by: Option<Instant>,
 }
@@ -89,6 +91,7 @@ impl Shelf {
             ramp: ramp.max(1),
             closing: false,
             pressed: false,
+            freezes: true,
             removed_through: None,
             wake_by: None,
         }
@@ -234,6 +237,7 @@ impl Shelf {
             } else {
                 let idle = self.editions[at].stays_for;
                 self.wake(now + idle);
+                self.freeze_idle(now, at, out);
             }
         }
         true
@@ -389,6 +393,7 @@ impl Shelf {
                 });
             }
             self.reap_idle(now, at, out);
+            self.freeze_idle(now, at, out);
             self.settle(now, at, out);
         }
         self.forget(now);

@@ -127,7 +127,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Span,
         default: Some("60s"),
         bounds: bounds("10ms", "24h", "To keep instances for good, set `scale.min`."),
-        doc: "How long an instance is kept after its last invocation.",
+        doc: "How long an instance is kept after its last invocation. After ten seconds of it, its threads and timers \
+              stand still until the next one, where the host can do that.",
     },
     Key {
         name: "concurrency",

@@ -143,6 +143,12 @@ pub trait Confined: Send + Sync + 'static {
     fn gone(&self) -> Later<'_, Ending>;
     /// What it uses now.
     fn usage(&self) -> Usage;
+    /// Stops its processes, until they are thawed or killed. `false` where that can't be done; nothing is stopped then.
+    fn freeze(&self) -> bool {
+        false
+    }
+    /// Continues them.
+    fn thaw(&self) {}
 }
 
 /// How long the stages of a launch took.

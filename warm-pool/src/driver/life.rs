@@ -3,7 +3,7 @@
 //! The task is the only one that waits for the end of its process, and it reports every step to the fleet exactly once. It holds
 //! no fleet alive: when the fleet goes, or the pool, it kills its process.
 
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use functions::Revision;
@@ -65,6 +65,7 @@ pub(crate) async fn live(birth: Birth) {
                 ready_at: Instant::now(),
                 log,
                 body,
+                turn: Mutex::default(),
                 killed: OnceLock::new(),
                 fate: watch::Sender::new(None),
             });

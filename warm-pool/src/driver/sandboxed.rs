@@ -8,6 +8,7 @@ use functions::runtimes::parked::load;
 use functions::runtimes::{HostRuntimes, launch};
 use functions::wire::Load;
 use functions::{FunctionName, Revision};
+use nix::errno::Errno;
 use sandbox::{Cell, LaunchError, Obituary, Plan, Sandbox, Spawner};
 
 use super::cells::Cells;
@@ -241,6 +242,26 @@ impl Confined for Body {
     fn usage(&self) -> Usage {
         let sandbox::Usage { memory_bytes, pids, .. } = self.sandbox.usage();
         Usage { memory_bytes, pids }
+    }
+
+    fn freeze(&self) -> bool {
+        self.sandbox.freeze().unwrap_or_else(|error| {
+            // One that ended a moment ago says nothing of the others.
+            let ended = matches!(
+                error.raw_os_error().map(Errno::from_raw),
+                Some(Errno::ENOENT | Errno::ENODEV)
+            );
+            if !ended {
+                tracing::warn!(function = %self.function, %error, "instances are not frozen, as one could not be");
+            }
+            ended
+        })
+    }
+
+    fn thaw(&self) {
+        if let Err(error) = self.sandbox.thaw() {
+            tracing::warn!(function = %self.function, %error, "an instance could not be thawed");
+        }
     }
 }
 

@@ -20,6 +20,7 @@ enum Action {
     /// A lease for a caller that left at the last moment: dropping it gives it back.
     Return(Box<Lease>),
     Start(Box<Birth>),
+    Freeze(Arc<Instance>, u64),
     Kill {
         instance: Option<Arc<Instance>>,
         cancel: CancellationToken,
@@ -117,6 +118,10 @@ impl Fleet {
                     gone: gone.drop_guard(),
                 })))
             }
+            Command::Freeze { instance, turn } => {
+                let live = state.members.get(&instance)?.live.as_ref()?;
+                Some(Action::Freeze(live.instance.clone(), turn))
+            }
             Command::Kill { instance, cause } => {
                 let member = state.members.get(&instance)?;
                 let cancel = member.cancel.clone();
@@ -138,6 +143,11 @@ impl Fleet {
             Action::Start(birth) => {
                 if let Some(driver) = self.driver.upgrade() {
                     driver.runtime.spawn(live(*birth));
+                }
+            }
+            Action::Freeze(instance, turn) => {
+                if !instance.freeze(turn) {
+                    self.lock().shelf.not_frozen(instance.id, turn);
                 }
             }
             Action::Kill {

@@ -25,6 +25,7 @@ impl Shelf {
                 Condition::Starting => counts.starting += 1,
                 Condition::Ahead => counts.ahead += 1,
                 Condition::Idle => counts.idle += 1,
+                Condition::Frozen => counts.frozen += 1,
                 Condition::Busy => counts.busy += 1,
                 Condition::Draining => counts.draining += 1,
                 Condition::Dying => counts.dying += 1,
@@ -40,7 +41,7 @@ impl Shelf {
             let condition = self.condition(slot);
             let idle = slot
                 .idle_since()
-                .filter(|_| matches!(condition, Condition::Ahead | Condition::Idle));
+                .filter(|_| matches!(condition, Condition::Ahead | Condition::Idle | Condition::Frozen));
             (*id, slot.revision, condition, slot.leased(), idle)
         };
         let mut lines: Vec<_> = self.slots.iter().map(line).collect();

@@ -40,6 +40,8 @@ pub(crate) struct Grant {
 pub(crate) enum GrantKind {
     /// It ran an invocation.
     Warm,
+    /// The same, and was frozen since. It is to be thawed before the lane is used.
+    Thawed { turn: u64 },
     /// It waited for its first one.
     Ahead,
     /// It became ready while the call waited.
@@ -81,6 +83,9 @@ pub(crate) enum Command {
         revision: RevisionNumber,
         refusal: Refusal,
     },
+    /// Stop the processes of an instance, unless it was thawed in a later turn already: deeds may overtake each other. To be
+    /// followed by `not_frozen` if that can't be done.
+    Freeze { instance: InstanceId, turn: u64 },
     /// Kill an instance, then report `gone`.
     Kill { instance: InstanceId, cause: KillCause },
 }
@@ -152,6 +157,8 @@ pub struct Counts {
     pub ahead: u32,
     /// Instances that ran a call and wait for the next one.
     pub idle: u32,
+    /// Those among them that are stopped until then, and not counted there.
+    pub frozen: u32,
     /// Instances with at least one call.
     pub busy: u32,
     /// Instances that finish their calls and take no more.
@@ -171,6 +178,7 @@ impl Counts {
             Condition::Starting => self.starting,
             Condition::Ahead => self.ahead,
             Condition::Idle => self.idle,
+            Condition::Frozen => self.frozen,
             Condition::Busy => self.busy,
             Condition::Draining => self.draining,
             Condition::Dying => self.dying,

@@ -1,4 +1,4 @@
-//! What a shelf lets go because nobody calls.
+//! What a shelf stops and lets go because nobody calls.
 
 use std::time::Instant;
 
@@ -7,6 +7,39 @@ use super::{Command, Condition, InstanceId, KillCause, Shelf};
 use crate::policy::{self, Step};
 
 impl Shelf {
+    /// Stops those that have been idle for long enough, as long as the host can.
+    pub(super) fn freeze_idle(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
+        let revision = self.editions[at].number;
+        if !self.freezes {
+            return;
+        }
+        let mut next: Option<Instant> = None;
+        for (id, slot) in &mut self.slots {
+            if slot.revision != revision || slot.condition() != Condition::Idle {
+                continue;
+            }
+            let Some(due) = slot.idle_since().map(|since| since + policy::FROZEN_AFTER) else {
+                continue;
+            };
+            if due > now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            } else if let Some(turn) = slot.freeze() {
+                out.push(Command::Freeze { instance: *id, turn });
+            }
+        }
+        if let Some(next) = next {
+            self.wake(next);
+        }
+    }
+
+    /// The instance could not be frozen in this turn. What this host can't do once it can't do at all.
+    pub(crate) fn not_frozen(&mut self, id: InstanceId, turn: u64) {
+        self.freezes = false;
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.not_frozen(turn);
+        }
+    }
+
     /// Reaps those that have been idle for too long, the longest first.
     pub(super) fn reap_idle(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
         for (due, id) in self.reapable(now, at) {
@@ -54,6 +87,7 @@ impl Shelf {
             those
         };
         let (mut idle, mut ahead) = (of(Condition::Idle), of(Condition::Ahead));
+        idle.append(&mut of(Condition::Frozen));
         while wanted_ahead > 0 && ahead.pop().is_some() {
             wanted_ahead -= 1;
         }

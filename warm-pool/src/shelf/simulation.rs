@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use functions::{Ahead, Reuse};
 
 use super::*;
+use crate::policy::FROZEN_AFTER;
 use crate::start::Purpose;
 
 const MS: Duration = Duration::from_millis(1);
@@ -28,6 +29,7 @@ enum Event {
     Advise(u64, bool),
     Press(bool),
     Relieve,
+    NotFrozen(usize),
     Pass(u64),
 }
 
@@ -43,7 +45,8 @@ fn event() -> impl Strategy<Value = Event> {
             Poison::Timeout, Poison::Protocol, Poison::ClientGone, Poison::Exited, Poison::Unfinished,
         ])).prop_map(|(at, poison)| Event::Poison(at, poison)),
         8 => at.clone().prop_map(Event::Gone),
-        1 => at.prop_map(Event::Crash),
+        1 => at.clone().prop_map(Event::Crash),
+        1 => at.prop_map(Event::NotFrozen),
         1 => (1u64..4).prop_map(Event::Provision),
         1 => prop::option::of(1u64..4).prop_map(Event::Retire),
         1 => prop::sample::select(vec![EvictScope::Used, EvictScope::All]).prop_map(Event::Evict),
@@ -51,6 +54,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(Event::Press),
         1 => Just(Event::Relieve),
         8 => (0u64..400).prop_map(Event::Pass),
+        2 => (0u64..20_000).prop_map(Event::Pass),
         1 => (0u64..900_000).prop_map(Event::Pass),
     ]
 }
@@ -61,7 +65,7 @@ fn scale() -> impl Strategy<Value = Scale> {
         0u32..3,
         1u32..6,
         1u8..4,
-        0u64..500,
+        prop_oneof![2 => 0u64..500, 1 => 5_000u64..60_000],
         0u32..8,
         ahead,
         prop::bool::weighted(0.3),
@@ -91,6 +95,9 @@ struct World {
     waiting: BTreeMap<WaiterId, RevisionNumber>,
     settled: BTreeSet<WaiterId>,
     provisioned: Option<RevisionNumber>,
+    /// Each with the turn in which it was frozen.
+    frozen: BTreeMap<InstanceId, u64>,
+    freezes: bool,
 }
 
 fn nth<T: Copy>(of: impl ExactSizeIterator<Item = T>, at: usize) -> Option<T> {
@@ -113,6 +120,8 @@ impl World {
             waiting: BTreeMap::new(),
             settled: BTreeSet::new(),
             provisioned: None,
+            frozen: BTreeMap::new(),
+            freezes: true,
         }
     }
 
@@ -213,6 +222,7 @@ impl World {
                     return;
                 };
                 self.live.remove(&id);
+                self.frozen.remove(&id);
                 self.shelf.gone(self.now, id, ColdReason::Crashed, &mut out);
             }
             Event::Provision(revision) => {
@@ -245,6 +255,13 @@ impl World {
                 );
                 assert_eq!(self.shelf.relieve(self.now, &ids, &mut out), ids.len());
             }
+            Event::NotFrozen(n) => {
+                if let Some((id, turn)) = nth(self.frozen.iter().map(|(id, turn)| (*id, *turn)), n) {
+                    self.frozen.remove(&id);
+                    self.shelf.not_frozen(id, turn);
+                    self.freezes = false;
+                }
+            }
             Event::Pass(millis) => {
                 self.now += MS * u32::try_from(millis).unwrap();
                 self.tick();
@@ -265,8 +282,14 @@ impl World {
         );
         self.check();
         let overdue = |(_, _, state, _, idle): &(_, _, Condition, _, Option<Instant>)| {
-            *state == Condition::Idle && idle.is_some_and(|since| since + self.scale.idle <= self.now)
+            matches!(state, Condition::Idle | Condition::Frozen)
+                && idle.is_some_and(|since| since + self.scale.idle <= self.now)
         };
+        let runs = |(_, _, state, _, idle): &(_, _, Condition, _, Option<Instant>)| {
+            *state == Condition::Idle && idle.is_some_and(|since| since + FROZEN_AFTER <= self.now)
+        };
+        let running = self.shelf.roll().iter().filter(|line| runs(line)).count();
+        assert!(running == 0 || !self.freezes, "what is idle for long is stopped");
         let kept = self.provisioned.map_or(0, |_| self.scale.min as usize);
         assert!(
             self.shelf.roll().iter().filter(|line| overdue(line)).count() <= kept,
@@ -318,7 +341,13 @@ impl World {
                     );
                     assert!(self.settled.insert(waiter), "one outcome");
                 }
+                Command::Freeze { instance, turn } => {
+                    assert!(self.live.contains_key(&instance) && self.ran.contains(&instance));
+                    assert!(self.leases.iter().all(|(id, _)| *id != instance), "who has a call runs");
+                    assert_eq!(self.frozen.insert(instance, turn), None, "what is frozen stays so");
+                }
                 Command::Kill { instance, .. } => {
+                    self.frozen.remove(&instance);
                     let revision = self.starting.remove(&instance).or_else(|| self.live.remove(&instance));
                     let revision = revision.expect("only what lives is killed, and only once");
                     self.dying.insert(instance, revision);
@@ -339,7 +368,12 @@ impl World {
         );
         assert!(grant.lane < self.scale.concurrency);
         let first = self.ran.insert(grant.instance);
-        assert_eq!(first, grant.kind != GrantKind::Warm, "a start says what it found");
+        match (grant.kind, self.frozen.remove(&grant.instance)) {
+            (GrantKind::Thawed { turn }, Some(frozen)) => assert!(turn > frozen && !first),
+            (GrantKind::Warm, None) => assert!(!first, "a start says what it found"),
+            (GrantKind::Ahead | GrantKind::Cold, None) => assert!(first, "a start says what it found"),
+            (kind, frozen) => panic!("{kind:?} of an instance that is frozen: {frozen:?}"),
+        }
         assert!(
             first || !self.scale.pristine(),
             "an instance for each call serves exactly one"
@@ -364,7 +398,7 @@ impl World {
             );
             let waiting = self.waiting.values().any(|other| *other == revision);
             let idle = self.shelf.roll().into_iter().any(|(_, other, state, _, _)| {
-                other == revision && matches!(state, Condition::Idle | Condition::Ahead)
+                other == revision && matches!(state, Condition::Idle | Condition::Frozen | Condition::Ahead)
             });
             assert!(!(waiting && idle), "nobody waits beside an idle instance");
         }
@@ -374,7 +408,7 @@ impl World {
         assert_eq!(counts.starting as usize, self.starting.len());
         assert_eq!(counts.dying as usize, self.dying.len());
         assert_eq!(
-            (counts.ahead + counts.idle + counts.busy + counts.draining) as usize,
+            (counts.ahead + counts.idle + counts.frozen + counts.busy + counts.draining) as usize,
             self.live.len()
         );
     }

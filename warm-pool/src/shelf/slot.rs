@@ -16,6 +16,8 @@ pub enum Condition {
     Ahead,
     /// It ran a call and waits for the next one.
     Idle,
+    /// The same, and its processes are stopped until then.
+    Frozen,
     /// It has at least one call.
     Busy,
     /// It finishes its calls and takes no more.
@@ -26,10 +28,11 @@ pub enum Condition {
 
 impl Condition {
     /// Every value.
-    pub const ALL: [Condition; 6] = [
+    pub const ALL: [Condition; 7] = [
         Condition::Starting,
         Condition::Ahead,
         Condition::Idle,
+        Condition::Frozen,
         Condition::Busy,
         Condition::Draining,
         Condition::Dying,
@@ -41,6 +44,7 @@ impl Condition {
             Condition::Starting => "starting",
             Condition::Ahead => "ahead",
             Condition::Idle => "idle",
+            Condition::Frozen => "frozen",
             Condition::Busy => "busy",
             Condition::Draining => "draining",
             Condition::Dying => "dying",
@@ -69,6 +73,9 @@ pub(super) struct Lanes {
     /// Whether it was ever leased.
     ran: bool,
     idle_since: Instant,
+    frozen: bool,
+    /// How often it was frozen and thawed. See [`Command::Freeze`](super::Command::Freeze).
+    turn: u64,
     draining: Option<KillCause>,
 }
 
@@ -96,6 +103,8 @@ impl Slot {
             leased: 0,
             ran: false,
             idle_since: now,
+            frozen: false,
+            turn: 0,
             draining: None,
         };
         Slot {
@@ -110,7 +119,14 @@ impl Slot {
             return None;
         };
         let lane = lanes.free.pop()?;
-        let kind = if lanes.ran { GrantKind::Warm } else { GrantKind::Ahead };
+        let kind = match (std::mem::take(&mut lanes.frozen), lanes.ran) {
+            (true, _) => {
+                lanes.turn += 1;
+                GrantKind::Thawed { turn: lanes.turn }
+            }
+            (false, true) => GrantKind::Warm,
+            (false, false) => GrantKind::Ahead,
+        };
         lanes.ran = true;
         lanes.leased += 1;
         Some((lane, kind, !lanes.free.is_empty()))
@@ -126,6 +142,25 @@ impl Slot {
         lanes.leased -= 1;
         lanes.idle_since = now;
         true
+    }
+
+    /// It is to be frozen; returns the turn.
+    pub(super) fn freeze(&mut self) -> Option<u64> {
+        let Stage::Live(lanes) = &mut self.stage else {
+            return None;
+        };
+        lanes.frozen = true;
+        lanes.turn += 1;
+        Some(lanes.turn)
+    }
+
+    /// What was to be done in this turn could not be.
+    pub(super) fn not_frozen(&mut self, turn: u64) {
+        if let Stage::Live(lanes) = &mut self.stage
+            && lanes.turn == turn
+        {
+            lanes.frozen = false;
+        }
     }
 
     /// A leased lane will not come home. `false` when the instance is not live any more.
@@ -185,6 +220,7 @@ impl Slot {
             Stage::Live(lanes) if lanes.draining.is_some() => Condition::Draining,
             Stage::Live(lanes) if lanes.leased > 0 => Condition::Busy,
             Stage::Live(lanes) if !lanes.ran => Condition::Ahead,
+            Stage::Live(lanes) if lanes.frozen => Condition::Frozen,
             Stage::Live(_) => Condition::Idle,
             Stage::Dying(_) => Condition::Dying,
         }

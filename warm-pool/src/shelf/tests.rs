@@ -2,6 +2,7 @@
 
 mod ahead;
 mod burst;
+mod frozen;
 mod pristine;
 
 use super::*;
@@ -32,6 +33,12 @@ impl Desk {
             },
             out: Vec::new(),
         }
+    }
+
+    /// On a host that can stop nobody.
+    fn without_freezer(mut self) -> Desk {
+        self.shelf.not_frozen(InstanceId(u64::MAX), 0);
+        self
     }
 
     fn with(change: impl FnOnce(&mut Scale)) -> Desk {
@@ -230,7 +237,7 @@ fn a_burst_is_refused_only_beyond_what_may_run_and_wait() {
 
 #[test]
 fn idle_instances_are_reaped_and_the_next_start_says_so() {
-    let mut desk = Desk::new();
+    let mut desk = Desk::new().without_freezer();
     let instance = desk.warm();
     assert_eq!(desk.shelf.wake_by(), Some(desk.now + MS * 60_000));
     desk.pass(MS * 59_999);

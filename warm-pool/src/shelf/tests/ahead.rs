@@ -105,7 +105,7 @@ fn what_waits_goes_when_nobody_called_for_long() {
 
 #[test]
 fn a_warm_call_after_a_long_time_brings_it_back() {
-    let mut desk = Desk::with(|scale| scale.idle = LONG * 2);
+    let mut desk = Desk::with(|scale| scale.idle = LONG * 2).without_freezer();
     desk.warm();
     desk.advise(true);
     desk.started(1);
@@ -243,7 +243,7 @@ fn what_a_fork_replaces_goes_early_when_the_next_call_is_far() {
 
 #[test]
 fn without_a_template_an_instance_stays_for_all_of_idle() {
-    let mut desk = seldom_called(false);
+    let mut desk = seldom_called(false).without_freezer();
     assert_eq!(desk.tick(), []);
     assert_eq!(desk.shelf.wake_by(), Some(desk.now + LONG));
     desk.pass(LONG - MS);
