@@ -38,7 +38,7 @@ mod sys;
 pub mod trial;
 
 pub use cell::{Cell, CellSlot, Holdings};
-pub use cgroup::leaf::Usage;
+pub use cgroup::leaf::{Frozen, Usage};
 pub use cgroup::{CgroupTree, detect};
 pub use child::{Resident, ResidentCall};
 pub use parked::Parked;

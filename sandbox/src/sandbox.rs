@@ -364,25 +364,17 @@ impl Sandbox {
         self.leaf.usage()
     }
 
-    /// Stops every process in it. `false` where this host can't (cgroup v1 without a unified hierarchy of ours).
+    /// Stops every process in it. `None` where this host can't (cgroup v1 without a unified hierarchy of ours).
     ///
     /// # Errors
-    /// When the kernel refuses the write.
-    pub fn freeze(&self) -> io::Result<bool> {
-        self.leaf.freeze(Frozen::Yes).map_err(|error| error.source)
-    }
-
-    /// Continues every process in it.
-    ///
-    /// # Errors
-    /// When the kernel refuses the write.
-    pub fn thaw(&self) -> io::Result<bool> {
-        self.leaf.freeze(Frozen::No).map_err(|error| error.source)
+    /// When there is no descriptor left, or the kernel refuses the write.
+    pub fn freeze(&self) -> io::Result<Option<Frozen>> {
+        self.leaf.freeze().map_err(|error| error.source)
     }
 
     /// Kills everything in it, now; [`Sandbox::gone`] tells when it is done.
     pub fn kill(&self) {
-        // Two ways, as either may be blocked: pid 1 exits at the end of its socket, and the spawner kills it.
+        // Two ways, as either may be blocked: pid 1 exits at the end of its socket, unless it is frozen, and the spawner kills it.
         let _ended = shutdown(std::os::fd::AsRawFd::as_raw_fd(&self.state.control), Shutdown::Write);
         self.connection.kill(self.id);
     }

@@ -146,9 +146,10 @@ impl Fleet {
             .acquire(now, revision.number, scale_of(revision), deadline, &mut commands);
         match acquired {
             Acquired::Lane(grant) => {
-                let lease = self.lease(&mut state, grant, Duration::ZERO, now);
+                let mut lease = self.lease(&mut state, grant, Duration::ZERO, now);
                 // What it took may have to be replaced, now or at a time that the shelf asks to be woken at.
                 self.act_on(state, commands);
+                lease.thaw();
                 self.record.queue.observe(0.0);
                 Ok(Err(Ok(lease)))
             }
@@ -346,6 +347,15 @@ impl Fleet {
         self.act_on(state, commands);
     }
 
+    /// Something that was prepared for the function was let go, as it is not called any more: what is idle goes too.
+    pub(crate) fn let_idle_go(&self) {
+        self.prepared();
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        state.shelf.let_idle_go(Instant::now(), &mut commands);
+        self.act_on(state, commands);
+    }
+
     /// Kills those of `chosen` that have no call and are not kept for good. Returns their number.
     pub(crate) fn relieve(&self, chosen: &[InstanceId]) -> usize {
         let mut state = self.lock();
@@ -421,16 +431,13 @@ impl Fleet {
                     ..Phases::default()
                 },
             ),
-            GrantKind::Thawed { turn } => {
-                live.instance.thaw(turn);
-                (
-                    Start::Thawed,
-                    Phases {
-                        queue: waited,
-                        ..Phases::default()
-                    },
-                )
-            }
+            GrantKind::Thawed { .. } => (
+                Start::Thawed,
+                Phases {
+                    queue: waited,
+                    ..Phases::default()
+                },
+            ),
             GrantKind::Ahead => (
                 Start::Ahead,
                 Phases {
@@ -445,6 +452,10 @@ impl Fleet {
             instance: live.instance.clone(),
             lane: Some(lane),
             lane_number: grant.lane,
+            frozen: match grant.kind {
+                GrantKind::Thawed { turn } => Some(turn),
+                _ => None,
+            },
             start,
             reason: (grant.kind == GrantKind::Cold).then_some(live.instance.reason),
             phases,

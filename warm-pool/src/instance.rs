@@ -2,7 +2,8 @@
 //!
 //! Owns the process; when the last lease and the driver have let go of it, everything in it is killed.
 
-use std::sync::{Arc, Mutex, OnceLock};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use functions::BootId;
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::driver::launcher::{Confined, Stages};
 use crate::fate::Fate;
+use crate::frost::Frost;
 use crate::log_tap::LogTap;
 use crate::shelf::{InstanceId, KillCause};
 use crate::start::{ColdReason, Start};
@@ -40,8 +42,7 @@ pub(crate) struct Instance {
     pub(crate) ready_at: Instant,
     pub(crate) log: LogTap,
     pub(crate) body: Box<dyn Confined>,
-    /// The last turn in which it was frozen or thawed.
-    pub(crate) turn: Mutex<u64>,
+    pub(crate) frost: Mutex<Frost>,
     /// Why the pool killed it, if it did.
     pub(crate) killed: OnceLock<KillCause>,
     /// How it ended; `None` while it has not.
@@ -56,23 +57,24 @@ impl Instance {
         self.body.kill();
     }
 
-    /// Freezes it in its turn. Returns whether that is done, or overtaken by a thaw, which is as good.
+    /// Freezes it in its turn. `false` where no instance can be frozen.
     ///
-    /// Turns are counted under the lock of the fleet, and an instance is frozen when that is free: a call may have come meanwhile.
-    pub(crate) fn freeze(&self, turn: u64) -> bool {
-        let mut last = self.turn.lock().expect("nothing panics under the lock");
-        if *last >= turn {
-            return true;
-        }
-        *last = turn;
-        self.body.freeze()
+    /// # Errors
+    /// When this one could not be.
+    pub(crate) fn freeze(&self, turn: u64) -> io::Result<bool> {
+        self.frost().freeze(turn, || self.body.freeze())
     }
 
     /// Thaws it in its turn. A freeze that is under way is awaited.
     pub(crate) fn thaw(&self, turn: u64) {
-        let mut last = self.turn.lock().expect("nothing panics under the lock");
-        *last = turn.max(*last);
-        self.body.thaw();
+        if let Err(error) = self.frost().thaw(turn) {
+            tracing::warn!(function = %self.revision.name, instance = %self.id, %error, "an instance could not be thawed and is killed");
+            self.body.kill();
+        }
+    }
+
+    fn frost(&self) -> MutexGuard<'_, Frost> {
+        self.frost.lock().expect("nothing panics under the lock")
     }
 
     /// Waits up to `patience` for its end.

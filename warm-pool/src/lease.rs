@@ -51,6 +51,8 @@ pub struct Lease {
     /// Always there until the lease is dropped.
     pub(crate) lane: Option<Lane>,
     pub(crate) lane_number: u8,
+    /// The turn in which the instance is to be thawed, until that is done.
+    pub(crate) frozen: Option<u64>,
     pub(crate) start: Start,
     pub(crate) reason: Option<ColdReason>,
     pub(crate) phases: Phases,
@@ -58,6 +60,13 @@ pub struct Lease {
 }
 
 impl Lease {
+    /// Thaws the instance if it is frozen. Called before the lease is handed over, with no lock held.
+    pub(crate) fn thaw(&mut self) {
+        if let Some(turn) = self.frozen.take() {
+            self.instance.thaw(turn);
+        }
+    }
+
     /// How the call found its instance.
     pub fn start(&self) -> Start {
         self.start

@@ -28,6 +28,7 @@ pub mod deploy;
 mod driver;
 pub mod fate;
 mod fleet;
+mod frost;
 pub mod host;
 mod instance;
 pub mod lane;

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use functions::{Ahead, Reuse};
 
-pub(crate) use self::ahead::{Outlook, SETTLE, WINDOW, ahead, missing};
+pub(crate) use self::ahead::{Outlook, SETTLE, START_GUESS, WINDOW, ahead, missing};
 pub(crate) use self::arrivals::Arrivals;
 pub(crate) use self::eviction::{Candidate, GreedyDual};
 pub(crate) use self::ladder::{FROZEN_AFTER, OWN_MEMORY, Step, stays_for, template_stays_for};

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -226,16 +227,18 @@ impl Leaf {
         }
     }
 
-    /// Stops or continues everything in the leaf. `false` where this host can't.
+    /// Stops everything in the leaf. `None` where this host can't.
     ///
     /// # Errors
-    /// When the write fails.
-    pub(crate) fn freeze(&self, state: Frozen) -> Result<bool, LeafError> {
+    /// When the file can't be opened or written to.
+    pub(crate) fn freeze(&self) -> Result<Option<Frozen>, LeafError> {
         let Some(Hierarchy { dir, .. }) = &self.freezer else {
-            return Ok(false);
+            return Ok(None);
         };
-        write(dir, "cgroup.freeze", if state == Frozen::Yes { 1u64 } else { 0 })?;
-        Ok(true)
+        let path = dir.join("cgroup.freeze");
+        let file = OpenOptions::new().write(true).open(&path);
+        let frozen = file.and_then(|file| file.write_all_at(b"1", 0).map(|()| Frozen { file }));
+        frozen.map(Some).map_err(|source| failed(&path, source))
     }
 
     /// Kills everything in the leaf, where the kernel can do that in one step. A frozen leaf dies too.
@@ -297,11 +300,21 @@ impl Leaf {
     }
 }
 
-/// Whether a leaf is to stand still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Frozen {
-    Yes,
-    No,
+/// What stands still. It keeps a descriptor, so that continuing it takes nothing that could be lacking. Dropping this leaves it as it
+/// is.
+#[derive(Debug)]
+pub struct Frozen {
+    file: File,
+}
+
+impl Frozen {
+    /// Continues it.
+    ///
+    /// # Errors
+    /// When the kernel refuses that, as it does when the leaf is gone.
+    pub fn thaw(self) -> io::Result<()> {
+        self.file.write_all_at(b"0", 0)
+    }
 }
 
 /// What a sandbox holds now; `None` where nothing counts it.
@@ -436,7 +449,7 @@ mod tests {
         assert!(entrance.unified.is_none() && entrance.tasks.is_empty());
         assert_eq!(leaf.usage(), Usage::default());
         assert_eq!(leaf.account(), Account::default());
-        assert!(!leaf.freeze(Frozen::Yes).unwrap());
+        assert!(leaf.freeze().unwrap().is_none());
         assert!(leaf.remove());
     }
 

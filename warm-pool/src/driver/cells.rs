@@ -14,6 +14,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, Weak};
+use std::time::{Duration, Instant};
 
 use functions::runtimes::{HostRuntimes, template};
 use functions::{FunctionName, Keep, Revision, RevisionNumber};
@@ -45,6 +46,8 @@ struct Home {
     revision: RevisionNumber,
     state: State,
     deaths: u32,
+    /// When its first template was ready.
+    since: Option<Instant>,
     /// Ends the task that raises the template and looks after it.
     _task: DropGuard,
 }
@@ -136,6 +139,7 @@ impl Cells {
             revision: revision.number,
             state,
             deaths,
+            since: None,
             _task: stop.drop_guard(),
         };
         homes.insert(revision.name.clone(), home);
@@ -191,12 +195,32 @@ impl Cells {
         let standing: Vec<_> = {
             let homes = self.lock();
             let standing = homes.iter().filter_map(|(name, home)| match &home.state {
-                State::Stands(nursery) => Some((name.clone(), nursery.clone())),
+                State::Stands(nursery) => Some((name.clone(), home.revision, home.since, nursery.clone())),
                 State::Raising | State::Unfit(_) => None,
             });
             standing.collect()
         };
-        standing.iter().map(|(name, nursery)| nursery.template(name)).collect()
+        let template = |(function, revision, since, nursery): (_, _, Option<Instant>, Arc<Nursery>)| Template {
+            function,
+            revision,
+            age: since.map_or(Duration::ZERO, |since| since.elapsed()),
+            memory: nursery.memory(),
+            saves: nursery.raised_in(),
+        };
+        standing.into_iter().map(template).collect()
+    }
+
+    /// Throws a template away, unless another one has taken its place.
+    pub(super) fn let_go(&self, template: &Template) {
+        let home = {
+            let mut homes = self.lock();
+            match homes.get(&template.function) {
+                Some(home) if home.revision == template.revision => homes.remove(&template.function),
+                _ => None,
+            }
+        };
+        // Dropped when the lock is free: that ends processes.
+        drop(home);
     }
 
     /// Takes what came of the template of a revision. `false` when its home is not there any more.
@@ -204,7 +228,12 @@ impl Cells {
         let old = {
             let mut homes = self.lock();
             match homes.get_mut(&revision.name) {
-                Some(home) if home.revision == revision.number => Some(std::mem::replace(&mut home.state, state)),
+                Some(home) if home.revision == revision.number => {
+                    if matches!(state, State::Stands(_)) {
+                        home.since.get_or_insert_with(Instant::now);
+                    }
+                    Some(std::mem::replace(&mut home.state, state))
+                }
                 _ => None,
             }
         };

@@ -27,8 +27,7 @@ pub(super) async fn watch_templates(driver: Weak<Driver>) {
 impl Driver {
     fn let_templates_go(&self, now: Instant) {
         for template in self.launcher.templates() {
-            let fleet = self.find(&template.function);
-            let past = match &fleet {
+            let past = match self.find(&template.function) {
                 Some(fleet) => fleet.past_if_at_leisure(),
                 None => {
                     let record = self.records.get(&template.function);
@@ -38,9 +37,10 @@ impl Driver {
             };
             if past.is_some_and(|past| is_due(&template, &past, now)) {
                 tracing::debug!(function = %template.function, "its template goes");
-                self.launcher.forget_prepared(&template.function);
-                if let Some(fleet) = fleet {
-                    fleet.prepared();
+                self.launcher.let_go(&template);
+                // One may have come meanwhile.
+                if let Some(fleet) = self.find(&template.function) {
+                    fleet.let_idle_go();
                 }
             }
         }
@@ -60,6 +60,8 @@ fn is_due(template: &Template, past: &Past, now: Instant) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use functions::RevisionNumber;
+
     use super::*;
 
     const MINUTE: Duration = Duration::from_secs(60);
@@ -67,6 +69,7 @@ mod tests {
     fn template(age: Duration) -> Template {
         Template {
             function: "f".parse().unwrap(),
+            revision: RevisionNumber::FIRST,
             age,
             memory: Some(40 << 20),
             saves: Duration::from_millis(400),

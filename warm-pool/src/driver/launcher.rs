@@ -3,12 +3,13 @@
 //! The product has one launcher, the sandbox; tests of the driver put real processes without a sandbox in its place.
 
 use std::future::Future;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::time::Duration;
 
 use functions::wire::Load;
-use functions::{FunctionName, Revision};
+use functions::{FunctionName, Revision, RevisionNumber};
 
 use crate::fate::StartFailure;
 use crate::start::{Purpose, Start};
@@ -70,6 +71,9 @@ pub trait Launcher: Send + Sync + 'static {
         }
     }
 
+    /// Throws a template away, unless another one has taken its place.
+    fn let_go(&self, _template: &Template) {}
+
     /// Throws away what was prepared for `function` ahead of its calls, its template above all. Its instances stay.
     fn forget_prepared(&self, _function: &FunctionName) {}
 
@@ -86,7 +90,9 @@ pub trait Launcher: Send + Sync + 'static {
 pub struct Template {
     /// Whose it is.
     pub function: FunctionName,
-    /// Time since it was ready.
+    /// The revision that it is of.
+    pub revision: RevisionNumber,
+    /// Time since the function has one, whether this one or those that it replaced.
     pub age: Duration,
     /// Bytes that it holds; `None` where nothing counts them.
     pub memory: Option<u64>,
@@ -143,13 +149,17 @@ pub trait Confined: Send + Sync + 'static {
     fn gone(&self) -> Later<'_, Ending>;
     /// What it uses now.
     fn usage(&self) -> Usage;
-    /// Stops its processes, until they are thawed or killed. `false` where that can't be done; nothing is stopped then.
-    fn freeze(&self) -> bool {
-        false
+    /// Stops its processes, until they are continued or killed. `None` where no process can be stopped.
+    ///
+    /// # Errors
+    /// When this one could not be.
+    fn freeze(&self) -> io::Result<Option<Thaw>> {
+        Ok(None)
     }
-    /// Continues them.
-    fn thaw(&self) {}
 }
+
+/// Continues what was stopped.
+pub type Thaw = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
 /// How long the stages of a launch took.
 #[derive(Clone, Copy, Debug, Default)]

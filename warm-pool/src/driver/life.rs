@@ -65,7 +65,7 @@ pub(crate) async fn live(birth: Birth) {
                 ready_at: Instant::now(),
                 log,
                 body,
-                turn: Mutex::default(),
+                frost: Mutex::default(),
                 killed: OnceLock::new(),
                 fate: watch::Sender::new(None),
             });

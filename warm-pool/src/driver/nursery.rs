@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use functions::{FunctionName, Revision};
+use functions::Revision;
 use prometheus::IntCounter;
 use sandbox::{Cell, CellSlot, Holdings, LaunchError, Obituary, Plan, Sandbox};
 use serde::Deserialize;
@@ -12,7 +12,6 @@ use tokio::sync::Notify;
 
 use super::bring_up::init_time;
 use super::cells::Cells;
-use super::launcher::Template;
 use super::stock::{Stands, Stock};
 use crate::log_tap::{LogTap, Source};
 use crate::policy::{FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, cell_slots_ahead};
@@ -166,14 +165,14 @@ impl Nursery {
         })
     }
 
-    /// What it is worth.
-    pub(super) fn template(&self, function: &FunctionName) -> Template {
-        Template {
-            function: function.clone(),
-            age: self.since.elapsed(),
-            memory: self.cell.base().usage().memory_bytes,
-            saves: self.raised_in,
-        }
+    /// Bytes that the template holds; `None` where nothing counts them. Reads a file of the kernel.
+    pub(super) fn memory(&self) -> Option<u64> {
+        self.cell.base().usage().memory_bytes
+    }
+
+    /// How long it took to make.
+    pub(super) fn raised_in(&self) -> Duration {
+        self.raised_in
     }
 
     /// Keeps slots standing until the template has done its time, is gone or of no use.

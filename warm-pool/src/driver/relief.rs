@@ -12,6 +12,8 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What is kept from look to look.
 #[derive(Default)]
 struct Watch {
+    /// The host has told how its memory is.
+    told: bool,
     pressed: bool,
     dual: GreedyDual,
 }
@@ -36,8 +38,10 @@ impl Watch {
     fn look(&mut self, driver: &Weak<Driver>) -> bool {
         let Some(driver) = driver.upgrade() else { return false };
         let Some(memory) = driver.launcher.memory() else {
-            return false;
+            // Who told once may lack a descriptor at this moment.
+            return self.told;
         };
+        self.told = true;
         let (pressed, wanted) = pressure(memory, self.pressed);
         if pressed != self.pressed {
             tracing::info!(pressed, available = memory.available, "the memory of the host");

@@ -1,6 +1,7 @@
 //! The launcher of the product: each revision in a sandbox of its own, forked from its template where there is one, or in a
 //! parked process where it can't tell that from its own.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,13 +9,12 @@ use functions::runtimes::parked::load;
 use functions::runtimes::{HostRuntimes, launch};
 use functions::wire::Load;
 use functions::{FunctionName, Revision};
-use nix::errno::Errno;
 use sandbox::{Cell, LaunchError, Obituary, Plan, Sandbox, Spawner};
 
 use super::cells::Cells;
 use super::host_memory;
 use super::launcher::{
-    Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, StartClass, Template, Usage,
+    Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, StartClass, Template, Thaw, Usage,
 };
 use super::ledger::Ledger;
 use super::parked::Parking;
@@ -171,6 +171,10 @@ impl Launcher for Sandboxed {
         self.cells.templates()
     }
 
+    fn let_go(&self, template: &Template) {
+        self.cells.let_go(template);
+    }
+
     fn forks(&self, revision: &Revision) -> bool {
         self.cells.forks(revision)
     }
@@ -244,24 +248,9 @@ impl Confined for Body {
         Usage { memory_bytes, pids }
     }
 
-    fn freeze(&self) -> bool {
-        self.sandbox.freeze().unwrap_or_else(|error| {
-            // One that ended a moment ago says nothing of the others.
-            let ended = matches!(
-                error.raw_os_error().map(Errno::from_raw),
-                Some(Errno::ENOENT | Errno::ENODEV)
-            );
-            if !ended {
-                tracing::warn!(function = %self.function, %error, "instances are not frozen, as one could not be");
-            }
-            ended
-        })
-    }
-
-    fn thaw(&self) {
-        if let Err(error) = self.sandbox.thaw() {
-            tracing::warn!(function = %self.function, %error, "an instance could not be thawed");
-        }
+    fn freeze(&self) -> io::Result<Option<Thaw>> {
+        let frozen = self.sandbox.freeze()?;
+        Ok(frozen.map(|frozen| -> Thaw { Box::new(|| frozen.thaw()) }))
     }
 }
 

@@ -138,17 +138,31 @@ impl Fleet {
     fn act(&self, action: Action) {
         match action {
             // When the caller has left, the outcome comes back and a lease in it goes home by being dropped.
-            Action::Deliver(caller, outcome) => drop(caller.send(*outcome)),
-            Action::Return(lease) => drop(lease),
+            Action::Deliver(caller, mut outcome) => {
+                if let Ok(lease) = outcome.as_mut() {
+                    lease.thaw();
+                }
+                drop(caller.send(*outcome));
+            }
+            Action::Return(mut lease) => lease.thaw(),
             Action::Start(birth) => {
                 if let Some(driver) = self.driver.upgrade() {
                     driver.runtime.spawn(live(*birth));
                 }
             }
             Action::Freeze(instance, turn) => {
-                if !instance.freeze(turn) {
-                    self.lock().shelf.not_frozen(instance.id, turn);
-                }
+                let (Some(fleet), Some(driver)) = (self.me.upgrade(), self.driver.upgrade()) else {
+                    return;
+                };
+                // It may have to wait for the kernel, which makes and removes cgroups one after the other.
+                driver.runtime.spawn_blocking(move || match instance.freeze(turn) {
+                    Ok(true) => {}
+                    Ok(false) => fleet.lock().shelf.freezes_nobody(),
+                    Err(error) => {
+                        tracing::debug!(function = %fleet.record.name, %error, "an instance could not be frozen");
+                        fleet.lock().shelf.not_frozen(instance.id, turn);
+                    }
+                });
             }
             Action::Kill {
                 instance,

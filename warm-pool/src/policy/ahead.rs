@@ -22,7 +22,7 @@ const MOST: usize = 4;
 /// How seldom a call may find that the one before it took the last waiting instance.
 const MISSES: f64 = 0.01;
 /// How long a start takes when nothing is known.
-const START_GUESS: Duration = Duration::from_millis(50);
+pub(crate) const START_GUESS: Duration = Duration::from_millis(50);
 
 /// What [`ahead`] looks at.
 #[derive(Clone, Copy, Debug)]

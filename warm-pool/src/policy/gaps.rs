@@ -1,12 +1,14 @@
 //! How long a function is left alone between two calls: a histogram of a fixed size that forgets.
 //!
-//! Gaps below [`SHORTEST`] are not counted: whatever a rung costs, no instance goes down one within that time, and a burst of
-//! thousands of calls would wash out the one gap after it that matters.
+//! Gaps below [`SHORTEST`] are not counted: whatever a rung costs, no instance goes down one within that time. A burst of
+//! thousands of calls would wash out the one gap after it that matters, and a function that was only called in a row would seem known.
 
 use std::time::Duration;
 
+use super::ladder::SOONEST;
+
 /// Shorter ones are no gaps.
-pub(crate) const SHORTEST: Duration = Duration::from_secs(1);
+pub(crate) const SHORTEST: Duration = SOONEST;
 /// Upper ends of the buckets: each is a quarter longer than the one before, up to a day.
 const BUCKETS: usize = 52;
 const GROWTH: f64 = 1.25;
@@ -72,9 +74,9 @@ mod tests {
     #[test]
     fn a_gap_is_counted_where_it_belongs_and_short_ones_nowhere() {
         let mut gaps = Gaps::default();
-        assert!(!gaps.add(SECOND / 2));
+        assert!(!gaps.add(SECOND * 9));
         assert_eq!(gaps.buckets().count(), 0);
-        for gap in [1, 7, 600, 86_400, 1_000_000] {
+        for gap in [10, 70, 600, 86_400, 1_000_000] {
             let mut gaps = Gaps::default();
             assert!(gaps.add(SECOND * gap));
             let (from, to, weight) = gaps.buckets().next().unwrap();
@@ -88,7 +90,7 @@ mod tests {
     fn what_changed_is_learned_anew() {
         let mut gaps = Gaps::default();
         for _ in 0..1000 {
-            gaps.add(SECOND * 10);
+            gaps.add(SECOND * 20);
         }
         for _ in 0..200 {
             gaps.add(SECOND * 1000);

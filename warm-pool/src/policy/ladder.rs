@@ -136,6 +136,12 @@ mod tests {
     }
 
     #[test]
+    fn a_row_of_calls_tells_nothing() {
+        assert!(!every(SECOND * 9).known());
+        assert_eq!(stays_for(&every(SECOND * 9), FORK, SECOND * 60), SECOND * 60);
+    }
+
+    #[test]
     fn a_burst_is_held_through_and_the_quiet_after_it_is_not() {
         let mut gaps = Gaps::default();
         for _ in 0..30 {

@@ -32,11 +32,18 @@ impl Shelf {
         }
     }
 
-    /// The instance could not be frozen in this turn. What this host can't do once it can't do at all.
-    pub(crate) fn not_frozen(&mut self, id: InstanceId, turn: u64) {
+    /// No instance can be frozen on this host.
+    pub(crate) fn freezes_nobody(&mut self) {
         self.freezes = false;
+        for slot in self.slots.values_mut() {
+            slot.not_frozen(None);
+        }
+    }
+
+    /// The instance could not be frozen in this turn; it is tried again later.
+    pub(crate) fn not_frozen(&mut self, id: InstanceId, turn: u64) {
         if let Some(slot) = self.slots.get_mut(&id) {
-            slot.not_frozen(turn);
+            slot.not_frozen(Some(turn));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Command, InstanceId, KillCause, Shelf};
+use crate::policy;
 
 /// Instances of a shelf that may go, and what is known of their function.
 #[derive(Debug)]
@@ -18,7 +19,8 @@ pub(crate) struct Spares {
 impl Shelf {
     /// Says whether the host is short of memory. While it is, nothing waits ahead but what was asked for by number.
     pub(crate) fn press(&mut self, now: Instant, pressed: bool, out: &mut Vec<Command>) {
-        if std::mem::replace(&mut self.pressed, pressed) == pressed {
+        // What was let go comes back with the next call of its function, not all at once.
+        if std::mem::replace(&mut self.pressed, pressed) == pressed || !pressed {
             return;
         }
         for at in 0..self.editions.len() {
@@ -30,7 +32,7 @@ impl Shelf {
     pub(crate) fn spares(&mut self, now: Instant) -> Spares {
         let mut instances = Vec::new();
         for at in 0..self.editions.len() {
-            let start = self.editions[at].start.get().unwrap_or_default();
+            let start = self.editions[at].start.get().unwrap_or(policy::START_GUESS);
             let those = self.reapable(now, at);
             instances.extend(those.into_iter().map(|(_, id)| (id, start)));
         }
@@ -38,6 +40,16 @@ impl Shelf {
             instances,
             called: self.past.arrivals.last(),
             frequency: self.past.arrivals.frequency(now),
+        }
+    }
+
+    /// Kills who has no call, but for the minimum: its template goes, which it would hold on to.
+    pub(crate) fn let_idle_go(&mut self, now: Instant, out: &mut Vec<Command>) {
+        for at in 0..self.editions.len() {
+            for (_, id) in self.reapable(now, at) {
+                self.kill(id, KillCause::Idle, out);
+            }
+            self.settle(now, at, out);
         }
     }
 

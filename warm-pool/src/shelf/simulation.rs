@@ -256,10 +256,13 @@ impl World {
                 assert_eq!(self.shelf.relieve(self.now, &ids, &mut out), ids.len());
             }
             Event::NotFrozen(n) => {
-                if let Some((id, turn)) = nth(self.frozen.iter().map(|(id, turn)| (*id, *turn)), n) {
+                if n % 4 == 0 {
+                    self.frozen.clear();
+                    self.shelf.freezes_nobody();
+                    self.freezes = false;
+                } else if let Some((id, turn)) = nth(self.frozen.iter().map(|(id, turn)| (*id, *turn)), n) {
                     self.frozen.remove(&id);
                     self.shelf.not_frozen(id, turn);
-                    self.freezes = false;
                 }
             }
             Event::Pass(millis) => {

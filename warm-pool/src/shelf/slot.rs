@@ -154,10 +154,10 @@ impl Slot {
         Some(lanes.turn)
     }
 
-    /// What was to be done in this turn could not be.
-    pub(super) fn not_frozen(&mut self, turn: u64) {
+    /// What was to be done in this turn, or in any, could not be.
+    pub(super) fn not_frozen(&mut self, turn: Option<u64>) {
         if let Stage::Live(lanes) = &mut self.stage
-            && lanes.turn == turn
+            && turn.is_none_or(|turn| turn == lanes.turn)
         {
             lanes.frozen = false;
         }

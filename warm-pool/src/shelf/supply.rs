@@ -18,6 +18,8 @@ impl Shelf {
         let edition = &mut self.editions[at];
         if edition.advice != advice {
             edition.advice = advice;
+            // What starts took says nothing of starts of another kind.
+            edition.start = policy::Mean::default();
             self.judge_idleness(at);
             self.settle(now, at, out);
         }

@@ -91,6 +91,7 @@ async fn a_template_goes_when_its_function_is_not_called() {
     // Nobody ever called it: its template is kept for a quarter of an hour.
     *rig.bare.template.lock().unwrap() = Some(Template {
         function: rig.name().clone(),
+        revision: rig.revision.number,
         age: Duration::from_secs(16 * 60),
         memory: Some(1000),
         saves: Duration::from_millis(100),

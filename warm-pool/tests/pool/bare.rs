@@ -146,11 +146,15 @@ impl Launcher for Bare {
         self.template.lock().unwrap().clone().into_iter().collect()
     }
 
-    fn forget_prepared(&self, function: &FunctionName) {
+    fn forget_prepared(&self, _function: &FunctionName) {
+        self.forks.store(false, Ordering::SeqCst);
+    }
+
+    fn let_go(&self, template: &Template) {
         self.template
             .lock()
             .unwrap()
-            .take_if(|template| template.function == *function);
+            .take_if(|there| there.function == template.function && there.revision == template.revision);
         self.forks.store(false, Ordering::SeqCst);
         self.forgotten.notify_one();
     }

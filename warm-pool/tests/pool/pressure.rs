@@ -23,21 +23,30 @@ async fn idle_instances_go_and_the_next_call_knows_why() {
 }
 
 #[tokio::test]
-async fn busy_instances_and_the_minimum_stay() {
-    let rig = Rig::new("idle = \"10m\"\n[scale]\nmin = 1");
+async fn busy_instances_stay() {
+    let rig = Rig::new("idle = \"10m\"");
     within(async {
-        rig.pool.provision(&rig.revision);
-        let (busy, other, third) = (
-            rig.acquire().await.unwrap(),
-            rig.acquire().await.unwrap(),
-            rig.acquire().await.unwrap(),
-        );
-        drop((other, third));
+        let busy = rig.acquire().await.unwrap();
+        drop(rig.acquire().await.unwrap());
         rig.bare.tell_memory(SHORT);
         rig.bare.until_living(1).await;
         drop(busy);
-        let lease = rig.acquire().await.unwrap();
-        assert_eq!(lease.start(), Start::Warm);
+        assert_eq!(rig.acquire().await.unwrap().start(), Start::Warm);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_minimum_stays() {
+    let rig = Rig::new("idle = \"10m\"\n[scale]\nmin = 1");
+    within(async {
+        rig.pool.provision(&rig.revision);
+        let both = (rig.acquire().await.unwrap(), rig.acquire().await.unwrap());
+        drop(both);
+        // All that go in one look go at once.
+        rig.bare.tell_memory(SHORT);
+        rig.bare.until_living(1).await;
+        assert_eq!(rig.acquire().await.unwrap().start(), Start::Warm);
     })
     .await;
 }

@@ -72,12 +72,21 @@ fn a_host_that_can_not_stop_them_is_asked_once() {
     let mut desk = called();
     desk.pass(FROZEN_AFTER);
     desk.tick();
-    desk.shelf.not_frozen(InstanceId(0), 1);
+    desk.shelf.freezes_nobody();
     let grant = desk.lane();
     assert_eq!(grant.kind, GrantKind::Warm);
     desk.give_back(grant);
     desk.pass(FROZEN_AFTER);
     assert_eq!(desk.tick(), []);
+}
+
+#[test]
+fn one_that_could_not_be_stopped_is_tried_again() {
+    let mut desk = called();
+    desk.pass(FROZEN_AFTER);
+    desk.tick();
+    desk.shelf.not_frozen(InstanceId(0), 1);
+    assert_eq!(desk.tick(), [freeze(0, 2)]);
 }
 
 #[test]
