@@ -139,6 +139,8 @@ pub(crate) struct SlotState {
     control: Arc<OwnedFd>,
     end: watch::Sender<Option<Obituary>>,
     refusal: Mutex<Option<(StageError, Option<String>)>>,
+    /// What it said before it ended and nobody had read by then.
+    unread: Mutex<Vec<FromSlot>>,
 }
 
 impl SlotState {
@@ -154,7 +156,9 @@ impl SlotState {
             match message {
                 FromSlot::Ended(exit) => obituary.exit = exit,
                 FromSlot::Failed(failure) => self.fail(failure),
-                FromSlot::Ready | FromSlot::Bound(_) | FromSlot::Holds(_) => {}
+                said @ (FromSlot::Ready | FromSlot::Bound(_) | FromSlot::Holds(_)) => {
+                    self.unread.lock().unwrap_or_else(PoisonError::into_inner).push(said);
+                }
             }
         }
         self.end.send_replace(Some(obituary));
@@ -188,6 +192,7 @@ impl Sandbox {
             control: Arc::new(control),
             end: watch::channel(None).0,
             refusal: Mutex::default(),
+            unread: Mutex::default(),
         };
         let sandbox = Self {
             id,
@@ -316,6 +321,11 @@ impl Sandbox {
         drop(control);
         // It is ending: what the spawner says of it completes the picture.
         let obituary = self.gone().await;
+        // A program may have ended so soon after it began that its end was heard first.
+        let unread = std::mem::take(&mut *self.state.unread.lock().unwrap_or_else(PoisonError::into_inner));
+        if let Some(said) = unread.into_iter().find(wanted) {
+            return Ok(said);
+        }
         let refusal = self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
         match refusal {
             // A worker that is out of memory is cut off in whatever it was doing.

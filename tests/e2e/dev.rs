@@ -80,9 +80,10 @@ async fn a_save_that_can_not_be_deployed_is_told_and_the_one_before_stays() {
     answers(&server, "broken", "good").await;
 
     // A handler that can't be loaded goes live, and says why.
-    let source = source
-        .file("fn.toml", "")
-        .file("handler.py", "import nothing_like_it\n");
+    let source = source.file("fn.toml", "").file(
+        "handler.py",
+        "import nothing_like_it\n\ndef handler(event, context):\n    pass\n",
+    );
     live(&mut dev, 2).await;
     poll::until("why it can't be loaded", async || {
         dev.log().contains("nothing_like_it").then_some(())

@@ -76,7 +76,7 @@ fn the_special_options_of_deploy_win_over_set() {
     let Command::Deploy(args) = command_of(line) else {
         panic!("another command")
     };
-    let pairs = args.settings();
+    let pairs = args.function.settings();
     let pairs: Vec<(&str, &str)> = pairs
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))

@@ -101,6 +101,9 @@ async fn a_slot_falls_with_its_spawner() {
     let slot = house.spawner.prepare(&shape()).await.unwrap();
     let pid = nix::unistd::Pid::from_raw(house.spawner.pid().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    while slot.stands() {
+        tokio::task::yield_now().await;
+    }
     assert!(slot.bind(&house.plan(&["/bin/true"])).await.is_err());
     // The next one comes from the next spawner.
     let slot = house.spawner.prepare(&shape()).await.unwrap();
