@@ -140,7 +140,11 @@ impl Rig {
     /// Waits until that many instances wait for their first call.
     pub(crate) async fn until_ahead(&self, count: u32) {
         // More may be wanted where starts take long.
-        while self.pool.describe(self.name()).is_none_or(|view| view.counts.ahead < count) {
+        while self
+            .pool
+            .describe(self.name())
+            .is_none_or(|view| view.counts.ahead < count)
+        {
             tokio::task::yield_now().await;
         }
     }
