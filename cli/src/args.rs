@@ -46,6 +46,8 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Make a directory, a zip or an executable the live revision of a function
     Deploy(DeployArgs),
+    /// Deploy a function, and again each time that its files change, and print what it writes
+    Dev(DevArgs),
     /// Write a small working function into a directory
     Init(InitArgs),
     /// Call a function and print its reply
@@ -104,6 +106,23 @@ pub(crate) enum LogFormat {
 /// `fn deploy`.
 #[derive(Debug, Args)]
 pub(crate) struct DeployArgs {
+    #[command(flatten)]
+    pub(crate) function: FunctionArgs,
+    /// Do not load the handler in a sandbox before the revision goes live
+    #[arg(long)]
+    pub(crate) no_check: bool,
+}
+
+/// `fn dev`.
+#[derive(Debug, Args)]
+pub(crate) struct DevArgs {
+    #[command(flatten)]
+    pub(crate) function: FunctionArgs,
+}
+
+/// What is to be deployed, and how.
+#[derive(Debug, Args)]
+pub(crate) struct FunctionArgs {
     /// A directory, a zip or an executable file
     pub(crate) path: PathBuf,
     /// The function's name [default: name in fn.toml, else the name of PATH]
@@ -127,12 +146,9 @@ pub(crate) struct DeployArgs {
     /// Any key of fn.toml, for example scale.max=4
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair)]
     pub(crate) set: Vec<(String, String)>,
-    /// Do not load the handler in a sandbox before the revision goes live
-    #[arg(long)]
-    pub(crate) no_check: bool,
 }
 
-impl DeployArgs {
+impl FunctionArgs {
     /// What was typed about settings, as pairs of a key of fn.toml and its value. The special options come after
     /// `--set`, so that the plainer spelling wins.
     pub(crate) fn settings(&self) -> Vec<(String, String)> {

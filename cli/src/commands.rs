@@ -20,6 +20,7 @@ use crate::settings::{self, ProcessEnv, Typed, Who};
 
 mod completions;
 mod deploy;
+mod dev;
 mod doctor;
 mod evict;
 mod hidden;
@@ -61,6 +62,7 @@ fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Failure> {
         Command::Init(args) => init::run(&args, screen),
         Command::Completions(args) => completions::run(&args, screen),
         Command::Deploy(args) => wait(deploy::run(&args, &client(&global)?, screen)),
+        Command::Dev(args) => wait(dev::run(&args, &client(&global)?, screen)),
         Command::Invoke(args) => wait(invoke::run(args, &client(&global)?, screen)),
         Command::List => wait(list::run(&client(&global)?, screen)),
         Command::Show(args) => wait(show::run(&args, &client(&global)?, screen)),

@@ -29,7 +29,7 @@ use std::path::PathBuf;
 
 pub use executable::from_executable;
 pub use limits::Limits;
-pub use pack::{Packed, pack};
+pub use pack::{Packed, pack, packs};
 pub use refusal::Refusal;
 pub use tree::Contents;
 pub use unpack::unpack;

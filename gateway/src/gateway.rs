@@ -6,7 +6,7 @@ use functions::FunctionName;
 use functions::runtimes::HostRuntimes;
 use functions::store::Store;
 use jiff::Timestamp;
-use warm_pool::{LogRecord, LogSink, Pool};
+use warm_pool::{InstanceId, LogRecord, LogSink, Pool};
 
 use crate::bodies::Bodies;
 use crate::exchange::Errors;
@@ -64,6 +64,7 @@ impl LogSink for Logs {
     fn record(&self, record: &LogRecord<'_>) {
         let instance = match record.boot_id {
             Some(boot_id) => boot_id.to_string(),
+            None if record.instance == InstanceId::TEMPLATE => "template".to_owned(),
             None => format!("starting-{}", record.instance),
         };
         self.record(Line {

@@ -3,6 +3,7 @@
 mod bad_input;
 mod builds;
 mod dashboards;
+mod dev;
 mod frozen;
 mod inside;
 mod lifecycle;

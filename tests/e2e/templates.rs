@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use serde_json::Value;
 use tests::{Reply, Server, Source, poll};
 
 /// What `fn show` says of how instances of a function are started.
@@ -271,5 +272,11 @@ async fn a_fork_prints_to_the_log_of_its_own_calls() {
         !logs.stdout.contains("imported"),
         "that was the template's: {}",
         logs.all()
+    );
+    let whole = server.fn_command(["logs", "forked"]).await.good().json();
+    let by_template = |record: &Value| record["instance"] == "template" && record["text"] == "imported";
+    assert!(
+        whole.as_array().is_some_and(|records| records.iter().any(by_template)),
+        "{whole}"
     );
 }

@@ -175,13 +175,22 @@ impl Server {
 
     /// Runs `fn ARGS` against it, with JSON output.
     pub async fn fn_command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Said {
+        program::run(binary(), self.with_socket(args)).await
+    }
+
+    /// The `fn` command in the background, with `--json`; both outputs go to the file `log`.
+    pub fn fn_background<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>, log: &Path) -> Background {
+        Background::start(&binary(), self.with_socket(args), log)
+    }
+
+    fn with_socket<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Vec<OsString> {
         let mut all: Vec<OsString> = args.into_iter().map(|arg| arg.as_ref().to_owned()).collect();
         all.extend([
             "--json".into(),
             "--admin-socket".into(),
             self.place.admin_socket().into_os_string(),
         ]);
-        program::run(binary(), all).await
+        all
     }
 
     /// Runs `fn deploy` with a name and further arguments, and returns what it said, good or bad.

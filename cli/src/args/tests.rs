@@ -30,6 +30,7 @@ fn every_command_that_others_build_on_is_understood() {
         "fn deploy PATH --name N --runtime R --handler H --memory 64MiB --timeout 3s --env K=V --env L=W \
          --set scale.max=4 --set idle=5s --no-check",
         "fn deploy PATH --json",
+        "fn dev PATH --name N --set scale.ahead=0 --json",
         "fn init DIR",
         "fn init --runtime node DIR",
         "fn invoke N",
@@ -75,7 +76,7 @@ fn the_special_options_of_deploy_win_over_set() {
     let Command::Deploy(args) = command_of(line) else {
         panic!("another command")
     };
-    let pairs = args.settings();
+    let pairs = args.function.settings();
     let pairs: Vec<(&str, &str)> = pairs
         .iter()
         .map(|(key, value)| (key.as_str(), value.as_str()))
@@ -111,6 +112,8 @@ fn mistakes_of_form_are_refused() {
         "fn deplyo .",
         "fn deploy",
         "fn deploy . --env A",
+        "fn dev",
+        "fn dev . --no-check",
         "fn deploy . --set =x",
         "fn invoke n -H nothing",
         "fn serve --listen 8080",

@@ -39,7 +39,7 @@ pub(crate) async fn run(args: LogsArgs, client: &AdminClient, screen: Screen) ->
 }
 
 /// `time request text`; a record of no request has a dash.
-fn line(record: &Value) -> String {
+pub(super) fn line(record: &Value) -> String {
     let text = record["text"].as_str().unwrap_or_default().trim_end_matches('\n');
     format!(
         "{} {} {text}\n",

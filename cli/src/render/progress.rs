@@ -19,6 +19,8 @@ pub(crate) enum Progress {
     Terminal,
     /// A file or a pipe: a line per step.
     Lines,
+    /// Nowhere, as the answer comes too soon for it to be read.
+    Silent,
 }
 
 impl Progress {
@@ -42,6 +44,7 @@ impl Progress {
                 Step { bar }
             }
             Progress::Lines => Step::line(what),
+            Progress::Silent => Step::silent(),
         }
     }
 
@@ -54,6 +57,7 @@ impl Progress {
                     .with_prefix(what.to_owned()),
             },
             Progress::Lines => Step::line(what),
+            Progress::Silent => Step::silent(),
         }
     }
 }
@@ -67,6 +71,10 @@ pub(crate) struct Step {
 impl Step {
     fn line(what: &str) -> Self {
         eprintln!("{what}");
+        Step::silent()
+    }
+
+    fn silent() -> Self {
         Step {
             bar: ProgressBar::hidden(),
         }

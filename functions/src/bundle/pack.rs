@@ -47,7 +47,7 @@ pub(super) fn pack_within(dir: &Path, writer: impl Write, limits: &Limits) -> Re
         .min_depth(1)
         .sort_by_file_name()
         .into_iter()
-        .filter_entry(is_kept);
+        .filter_entry(|entry| entry.path().strip_prefix(dir).is_ok_and(packs));
     for entry in walk {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(dir).to_owned();
@@ -75,10 +75,13 @@ pub(super) fn pack_within(dir: &Path, writer: impl Write, limits: &Limits) -> Re
     })
 }
 
-fn is_kept(entry: &DirEntry) -> bool {
-    let name = entry.file_name();
-    let in_node_modules = || entry.path().parent().and_then(Path::file_name) == Some(OsStr::new("node_modules"));
-    !(entry.depth() > 0 && (name == ".git" || name == "__pycache__" || (name == ".cache" && in_node_modules())))
+/// Whether a path in a directory is packed, by its name. `inside` is relative to the directory.
+pub fn packs(inside: &Path) -> bool {
+    let mut parent = None;
+    inside.iter().all(|name| {
+        let in_node_modules = parent.replace(name) == Some(OsStr::new("node_modules"));
+        name != ".git" && name != "__pycache__" && !(name == ".cache" && in_node_modules)
+    })
 }
 
 fn append(

@@ -14,7 +14,7 @@ pub struct InstanceId(pub(crate) u64);
 
 impl InstanceId {
     /// What the template of a function is numbered, in logs.
-    pub(crate) const TEMPLATE: InstanceId = InstanceId(u64::MAX);
+    pub const TEMPLATE: InstanceId = InstanceId(u64::MAX);
 }
 
 impl std::fmt::Display for InstanceId {
