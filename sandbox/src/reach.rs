@@ -6,8 +6,8 @@
 //! | the function | 127.0.0.1, any port | pid 1 makes a socket, the host connects it: [`Sandbox::tcp_socket`] |
 //! | the function | a path inside | a process of ours goes in and connects: [`Sandbox::connect_unix`] |
 //!
-//! A socket belongs to the network in which it was made, wherever it is used, so it is made inside and handed outward. None
-//! is ever handed in, and no path of a function is ever looked at from outside.
+//! A socket belongs to the network in which it was made, wherever it is used, so it is made inside and handed outward. No
+//! socket of the host's network is ever handed in, and no path of a function is ever looked at from outside.
 //!
 //! TCP sockets come from pid 1: it is there, the wish names nothing that the function decides, and their memory is charged to
 //! the sandbox. Connections come from a visitor that the spawner makes (see `child::visitor`), because a path is
