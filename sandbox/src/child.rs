@@ -1,5 +1,6 @@
-//! What runs in the new processes of a sandbox: pid 1 in [`slot`], pid 2 in [`worker`]; and in those of a cell: its pid 1 in
-//! [`cell`], what becomes the template in [`template`], and pid 1 of its slots in [`cell_slot`].
+//! What runs in the new processes of a sandbox: pid 1 in [`slot`], pid 2 in [`worker`], who comes in to connect to a socket in
+//! [`visitor`]; and in those of a cell: its pid 1 in [`cell`], what becomes the template in [`template`], and pid 1 of its
+//! slots in [`cell_slot`].
 //!
 //! All are copies of the single-threaded spawner, so any code may run in them; none ever returns into it.
 
@@ -8,7 +9,9 @@ pub(crate) mod cell_slot;
 pub(crate) mod procfs;
 pub(crate) mod rootfs;
 pub(crate) mod slot;
+mod tcp;
 pub(crate) mod template;
+pub(crate) mod visitor;
 pub(crate) mod worker;
 
 use std::os::fd::OwnedFd;

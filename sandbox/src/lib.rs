@@ -8,6 +8,7 @@
 //! | [`spawner`] | who makes the processes, and who watches them? |
 //! | `child` | what happens inside, before foreign code runs? |
 //! | [`sandbox`] | what does the host hold of it? |
+//! | [`reach`] | by which sockets do the host and what runs inside find each other? |
 //! | [`slot`] | what of a sandbox can be built before it is known what runs in it? |
 //! | [`cell`] | how is a process copied into a sandbox instead of executed in it? |
 //! | [`parked`] | what can run in it before its code is known? |
@@ -29,6 +30,7 @@ mod packet;
 pub mod parked;
 pub mod plan;
 pub mod privileges;
+pub mod reach;
 pub mod report;
 pub mod sandbox;
 pub mod slot;
@@ -43,6 +45,7 @@ pub use cgroup::{CgroupTree, detect};
 pub use child::{Resident, ResidentCall};
 pub use parked::Parked;
 pub use plan::{GroupName, LayerName, Limits, Plan, PlanError, Program, Rootfs, Shape};
+pub use reach::ReachError;
 pub use report::HostReport;
 pub use sandbox::{Exit, LaunchError, Obituary, Phases, Sandbox};
 pub use slot::Slot;

@@ -10,6 +10,7 @@
 //! to mount, and the store in its reach, until then: an empty directory covers it, and the program is told its function only when
 //! the store is gone. It is nobody's until it is bound, once, and it never comes back.
 
+use std::num::NonZeroU16;
 use std::os::fd::OwnedFd;
 
 use nix::unistd::read;
@@ -23,6 +24,7 @@ pub struct Parked {
     sandbox: Sandbox,
     limits: Limits,
     lanes: u8,
+    listen: Option<NonZeroU16>,
 }
 
 impl Parked {
@@ -31,6 +33,7 @@ impl Parked {
             sandbox,
             limits: plan.limits,
             lanes: plan.lanes,
+            listen: plan.listen,
         }
     }
 
@@ -56,11 +59,14 @@ impl Parked {
         String::from_utf8_lossy(&page[..length.unwrap_or(0)]).into_owned()
     }
 
-    /// Whether `plan` can be bound to it. Its root is read-only, its lanes are open, and a process that runs keeps its limit
-    /// of file sizes, which follows from its memory. That program, arguments and environment are what the owner of `plan`
+    /// Whether `plan` can be bound to it. Its root is read-only, its lanes and its listener are open, and a process that runs
+    /// keeps its limit of file sizes, which follows from its memory. That program, arguments and environment are what the owner of `plan`
     /// expects is for the caller to know.
     pub fn fits(&self, plan: &Plan) -> bool {
-        plan.rootfs == Rootfs::ReadOnly && plan.lanes == self.lanes && plan.limits.memory == self.limits.memory
+        plan.rootfs == Rootfs::ReadOnly
+            && plan.lanes == self.lanes
+            && plan.listen == self.listen
+            && plan.limits.memory == self.limits.memory
     }
 
     /// Gives it the code, the host name and the limits of `plan`, and waits until it has them. The program is not told: that

@@ -3,6 +3,7 @@
 //! Names that become a path or a host name are types of their own which can't hold a bad one.
 
 use std::fmt;
+use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,8 +33,8 @@ pub enum PlanError {
     /// Arguments and environment beyond what the kernel takes.
     #[error("arguments and environment take {0} bytes, at most {MAX_ARGUMENT_BYTES} are passed")]
     TooLong(usize),
-    /// A template with a writable root, without a program, or with too many lanes.
-    #[error("no template can be made of a plan with a writable root, a resident, or more than 32 lanes")]
+    /// A template with a writable root, without a program, with a listener, or with too many lanes.
+    #[error("no template can be made of a plan with a writable root, a resident, a listener, or more than 32 lanes")]
     NoTemplate,
     /// A limit of zero, or one above what the kernel's files take.
     #[error("limit {what} is {value}, it must be {range}")]
@@ -214,6 +215,9 @@ pub struct Plan {
     pub cwd: String,
     /// Socketpairs between host and sandbox, 1 to [`MAX_LANES`].
     pub lanes: u8,
+    /// TCP port of 127.0.0.1 inside on which the host listens, from before the program is executed; see
+    /// [`crate::Sandbox::take_listener`]. `None`: on none.
+    pub listen: Option<NonZeroU16>,
 }
 
 impl Plan {
@@ -304,6 +308,7 @@ impl Plan {
             env: self.env.clone(),
             cwd: self.cwd.clone(),
             lanes: self.lanes,
+            listen: self.listen,
         }
     }
 }
@@ -330,6 +335,7 @@ pub(crate) struct BindPlan {
     pub(crate) env: Vec<(String, String)>,
     pub(crate) cwd: String,
     pub(crate) lanes: u8,
+    pub(crate) listen: Option<NonZeroU16>,
 }
 
 /// What a slot gets whose program was started ahead of it.
@@ -381,6 +387,7 @@ mod tests {
             env: vec![("A".into(), "b".into())],
             cwd: "/".into(),
             lanes: 1,
+            listen: None,
         }
     }
 

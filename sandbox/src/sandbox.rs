@@ -24,6 +24,7 @@ use crate::child::cell::{Holdings, Question};
 use crate::child::slot::{FromSlot, PhaseMicros, ToSlot};
 use crate::packet;
 use crate::plan::{Plan, PlanError};
+use crate::reach::Reach;
 use crate::spawner::process::Connection;
 use crate::stage::{Stage, StageError};
 use crate::sys::readiness;
@@ -140,7 +141,7 @@ pub(crate) struct SlotState {
     end: watch::Sender<Option<Obituary>>,
     refusal: Mutex<Option<(StageError, Option<String>)>>,
     /// What it said before it ended and nobody had read by then.
-    unread: Mutex<Vec<FromSlot>>,
+    unread: Mutex<Vec<(FromSlot, Vec<OwnedFd>)>>,
 }
 
 impl SlotState {
@@ -152,16 +153,27 @@ impl SlotState {
 
     /// Nothing is left. Pid 1 may have said how the worker ended before it went itself.
     pub(crate) fn end(&self, mut obituary: Obituary) {
-        while let Ok(Some((message, _))) = packet::receive::<FromSlot>(self.control.as_fd()) {
+        while let Ok(Some((message, beside))) = packet::receive::<FromSlot>(self.control.as_fd()) {
             match message {
                 FromSlot::Ended(exit) => obituary.exit = exit,
                 FromSlot::Failed(failure) => self.fail(failure),
                 said @ (FromSlot::Ready | FromSlot::Bound(_) | FromSlot::Holds(_)) => {
-                    self.unread.lock().unwrap_or_else(PoisonError::into_inner).push(said);
+                    let mut unread = self.unread.lock().unwrap_or_else(PoisonError::into_inner);
+                    unread.push((said, beside));
                 }
             }
         }
         self.end.send_replace(Some(obituary));
+    }
+
+    /// Waits until nothing is left.
+    pub(crate) async fn gone(&self) -> Obituary {
+        let mut end = self.end.subscribe();
+        match end.wait_for(Option::is_some).await {
+            Ok(obituary) => obituary.unwrap_or_default(),
+            // The sender lives in `self`.
+            Err(_) => Obituary::default(),
+        }
     }
 
     fn fail(&self, failure: StageError) {
@@ -179,6 +191,11 @@ pub struct Sandbox {
     connection: Arc<Connection>,
     lanes: Vec<OwnedFd>,
     log: Option<OwnedFd>,
+    /// What listens on the port of its plan, once it has come.
+    listener: Option<OwnedFd>,
+    /// Whether it is still to come.
+    listens: bool,
+    reach: Reach,
     phases: Phases,
 }
 
@@ -201,6 +218,9 @@ impl Sandbox {
             connection,
             lanes: Vec::new(),
             log: None,
+            listener: None,
+            listens: false,
+            reach: Reach::default(),
             phases: Phases::default(),
         };
         Ok((sandbox, theirs))
@@ -240,6 +260,7 @@ impl Sandbox {
     }
 
     fn open(&mut self, plan: &Plan, word: &ToSlot) -> Result<(), LaunchError> {
+        self.listens = plan.listen.is_some();
         let inside = self.open_channels(plan.lanes)?;
         let inside: Vec<_> = inside.iter().map(AsFd::as_fd).collect();
         self.say(word, &inside)
@@ -282,7 +303,7 @@ impl Sandbox {
     /// Waits for its answer.
     pub(crate) async fn holdings(&self) -> Result<Holdings, LaunchError> {
         match self.until(|said| matches!(said, FromSlot::Holds(_))).await? {
-            FromSlot::Holds(holdings) => Ok(holdings),
+            (FromSlot::Holds(holdings), _) => Ok(holdings),
             _ => unreachable!("nothing else was waited for"),
         }
     }
@@ -294,28 +315,33 @@ impl Sandbox {
 
     /// Waits until the program runs, or until one that was parked has its code.
     pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
-        if let FromSlot::Bound(phases) = self.until(|said| matches!(said, FromSlot::Bound(_))).await? {
+        if let (FromSlot::Bound(phases), mut beside) = self.until(|said| matches!(said, FromSlot::Bound(_))).await? {
             self.phases = phases.into();
+            if std::mem::take(&mut self.listens) {
+                // It was sent, and found no room here.
+                let missing = || no_descriptors(io::Error::from_raw_os_error(libc::EMFILE));
+                self.listener = Some(beside.pop().ok_or_else(missing)?);
+            }
         }
         Ok(())
     }
 
-    async fn until(&self, wanted: impl Fn(&FromSlot) -> bool) -> Result<FromSlot, LaunchError> {
+    async fn until(&self, wanted: impl Fn(&FromSlot) -> bool) -> Result<(FromSlot, Vec<OwnedFd>), LaunchError> {
         let control = readiness::watch(Arc::clone(&self.state.control), Interest::READABLE).map_err(no_descriptors)?;
         loop {
             let message = control
                 .async_io(Interest::READABLE, |fd| packet::receive::<FromSlot>(fd.as_fd()))
                 .await;
-            let said = match message {
+            let (said, beside) = match message {
                 Ok(Some((FromSlot::Failed(failure), _))) => {
                     self.state.fail(failure);
                     break;
                 }
                 Ok(Some((FromSlot::Ended(_), _)) | None) | Err(_) => break,
-                Ok(Some((said, _))) => said,
+                Ok(Some(heard)) => heard,
             };
             if wanted(&said) {
-                return Ok(said);
+                return Ok((said, beside));
             }
         }
         drop(control);
@@ -323,8 +349,8 @@ impl Sandbox {
         let obituary = self.gone().await;
         // A program may have ended so soon after it began that its end was heard first.
         let unread = std::mem::take(&mut *self.state.unread.lock().unwrap_or_else(PoisonError::into_inner));
-        if let Some(said) = unread.into_iter().find(wanted) {
-            return Ok(said);
+        if let Some(heard) = unread.into_iter().find(|(said, _)| wanted(said)) {
+            return Ok(heard);
         }
         let refusal = self.state.refusal.lock().unwrap_or_else(PoisonError::into_inner).take();
         match refusal {
@@ -350,6 +376,18 @@ impl Sandbox {
         self.id
     }
 
+    pub(crate) fn control(&self) -> BorrowedFd<'_> {
+        self.state.control.as_fd()
+    }
+
+    pub(crate) fn connection(&self) -> Arc<Connection> {
+        Arc::clone(&self.connection)
+    }
+
+    pub(crate) fn reach(&self) -> &Reach {
+        &self.reach
+    }
+
     pub(crate) fn lanes(&self) -> &[OwnedFd] {
         &self.lanes
     }
@@ -364,6 +402,13 @@ impl Sandbox {
         self.log.take()
     }
 
+    /// What listens on the port of the plan inside, a nonblocking and close-on-exec TCP socket: it listens since before the
+    /// program was executed, and up to 128 connections wait in its queue. `None` without a port in the plan, and at the
+    /// second call. Nothing inside holds it. See [`crate::reach`] for what its user has to mind.
+    pub fn take_listener(&mut self) -> Option<OwnedFd> {
+        self.listener.take()
+    }
+
     /// How long each part of its start took. What was done ahead is no part of it.
     pub fn phases(&self) -> Phases {
         self.phases
@@ -374,7 +419,8 @@ impl Sandbox {
         self.leaf.usage()
     }
 
-    /// Stops every process in it. `None` where this host can't (cgroup v1 without a unified hierarchy of ours).
+    /// Stops every process in it, pid 1 included: what asks that one, [`Sandbox::tcp_socket`], waits for the thaw. `None` where this
+    /// host can't (cgroup v1 without a unified hierarchy of ours).
     ///
     /// # Errors
     /// When there is no descriptor left, or the kernel refuses the write.
@@ -391,12 +437,7 @@ impl Sandbox {
 
     /// Waits until no process, mount or cgroup of it is left. Can be awaited any number of times.
     pub async fn gone(&self) -> Obituary {
-        let mut end = self.state.end.subscribe();
-        match end.wait_for(Option::is_some).await {
-            Ok(obituary) => obituary.unwrap_or_default(),
-            // The sender lives in `self.state`.
-            Err(_) => Obituary::default(),
-        }
+        self.state.gone().await
     }
 }
 

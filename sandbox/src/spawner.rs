@@ -253,6 +253,7 @@ impl Spawner {
     pub(crate) async fn build_in_cell(&self, cell: u64, plan: &Plan) -> Result<Sandbox, LaunchError> {
         let (id, leaf) = self.next();
         let (mut sandbox, control, connection) = self.blank(id, &plan.group, &leaf).await?;
+        sandbox.reach().lacks_connections();
         let inside = sandbox.open_channels(plan.lanes)?;
         let build = ToSpawner::SlotInCell {
             id,

@@ -41,6 +41,7 @@ stages! {
     Tmpfs = "tmpfs", "mounting the capped /tmp and /dev/shm";
     Upper = "upper", "mounting the writable upper layer";
     Layers = "layers", "mounting the layers at /function by overlayfs";
+    Socket = "socket", "making a socket in the network of the sandbox";
     Worker = "worker", "forking the worker";
     LeafUserNamespace = "leaf-user-namespace", "making the sandbox's own user namespace";
     Rlimits = "rlimits", "setting resource limits";
@@ -52,6 +53,7 @@ stages! {
     Descriptors = "descriptors", "handing over file descriptors";
     WorkingDirectory = "working-directory", "entering the working directory";
     Exec = "exec", "executing the program";
+    Visit = "visit", "entering the sandbox to connect to a socket in it";
 }
 
 impl fmt::Display for Stage {

@@ -61,6 +61,7 @@ async fn run(config: SpawnerConfig) -> Result<String, Failure> {
         env: Vec::new(),
         cwd: "/".into(),
         lanes: 1,
+        listen: None,
     };
     let sandbox = spawner.launch(&plan).await.map_err(|error| match error {
         LaunchError::Stage { failure, .. } => Failure::Stage(failure),

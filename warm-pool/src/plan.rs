@@ -32,6 +32,7 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
         env: launch.env,
         cwd: launch.cwd,
         lanes: settings.concurrency,
+        listen: None,
     })
 }
 

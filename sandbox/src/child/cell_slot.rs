@@ -1,5 +1,5 @@
 //! Pid 1 of a slot in a cell: makes it ready for a fork of the cell's template, tells the template how to enter it, and then
-//! only waits for its own end.
+//! only waits for its own end, and makes TCP sockets for the host.
 //!
 //! It never becomes anything else and runs no foreign code. Who runs in the slot, the fork, is a child of the cell's
 //! pid 1, which sees its end; processes that the fork leaves behind come here to be reaped.

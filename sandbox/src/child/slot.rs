@@ -9,7 +9,8 @@
 //!
 //! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. So is the end of the
 //! worker, also of one that is parked. It looks there while it waits and while it reaps; in between, and while it is frozen,
-//! only the spawner's kill reaches it. It lives in the outer user namespace, so it is never the one that foreign code runs
+//! only the spawner's kill reaches it. One word does not end a sandbox that runs: the wish for a TCP socket ([`tcp`]), which
+//! names nothing, so that nothing of what runs inside decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
 //! in; foreign code inside can neither signal it (it is pid 1), nor trace it (it is not dumpable).
 
 use std::fs::File;
@@ -29,7 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Holdings;
 use super::worker::{self, FromWorker, micros};
-use super::{Resident, rootfs};
+use super::{Resident, rootfs, tcp};
 use crate::packet;
 use crate::plan::{BindPlan, LayerName, Rootfs, ShowPlan, SlotPlan};
 use crate::sandbox::Exit;
@@ -46,6 +47,8 @@ pub(crate) enum ToSlot {
     Park(BindPlan),
     /// The layers for what is parked.
     Show(ShowPlan),
+    /// Make a TCP socket. What to answer through comes beside it.
+    Socket,
 }
 
 /// What pid 1 tells the host.
@@ -53,7 +56,8 @@ pub(crate) enum ToSlot {
 pub(crate) enum FromSlot {
     /// It stands and waits to be bound. Not said when the word to bind was there before.
     Ready,
-    /// The program runs (or the resident serves); microseconds of each part. Said again when a parked one has its layers.
+    /// The program runs (or the resident serves); microseconds of each part. Said again when a parked one has its layers. The
+    /// first time the listener, where the plan has one, is beside it.
     Bound(PhaseMicros),
     /// Of a cell alone: what its template holds.
     Holds(Holdings),
@@ -174,12 +178,14 @@ fn serve(
     let Some((word, fds)) = packet::receive::<ToSlot>(control).at(Stage::Message)? else {
         return Ok(None);
     };
+    let mut listener = None;
     match word {
         ToSlot::Bind(bind) => {
             let began = Instant::now();
             show(start, &bind.hostname, bind.tmp_bytes, &bind.layers)?;
             phases.rootfs += micros(began.elapsed());
             let began = Instant::now();
+            listener = bind.listen.map(tcp::listen).transpose()?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
             worker::drop_capabilities()?;
             phases.confine = follow(ours, told)?.unwrap_or_default();
@@ -188,16 +194,15 @@ fn serve(
         ToSlot::Park(bind) => {
             // Where worker and store have one owner, the modes of the store don't keep the program out.
             rootfs::cover_store()?;
+            let listener = bind.listen.map(tcp::listen).transpose()?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
             follow(ours, told)?;
-            packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
-            if let Some(exit) = reap(control, Some(worker))? {
-                return Ok(Some(exit));
-            }
-            let plan = match packet::receive::<ToSlot>(control).at(Stage::Message)? {
-                Some((ToSlot::Show(plan), _)) => plan,
-                Some(_) => return Err(out_of_order()),
-                None => return Ok(None),
+            say_bound(control, *phases, listener)?;
+            let plan = match reap(control, Some(worker))? {
+                Reaped::Ended(exit) => return Ok(Some(exit)),
+                Reaped::Told(ToSlot::Show(plan)) => plan,
+                Reaped::Told(_) => return Err(out_of_order()),
+                Reaped::HostGone => return Ok(None),
             };
             let began = Instant::now();
             rootfs::uncover_store()?;
@@ -209,13 +214,21 @@ fn serve(
             }
             phases.rootfs = micros(began.elapsed());
         }
-        ToSlot::Show(_) => return Err(out_of_order()),
+        ToSlot::Show(_) | ToSlot::Socket => return Err(out_of_order()),
     }
-    packet::send(control, &FromSlot::Bound(*phases), &[]).at(Stage::Message)?;
+    say_bound(control, *phases, listener)?;
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     seccomp::attach(start.filter).at(Stage::Filter)?;
-    // The host says nothing more to a bound slot: whatever comes is its end.
-    reap(control, Some(worker))
+    match reap(control, Some(worker))? {
+        Reaped::Ended(exit) => Ok(Some(exit)),
+        Reaped::Told(_) | Reaped::HostGone => Ok(None),
+    }
+}
+
+/// The listener goes outward for good: what connects to it meanwhile waits in its queue.
+fn say_bound(control: BorrowedFd<'_>, phases: PhaseMicros, listener: Option<OwnedFd>) -> Result<(), StageError> {
+    let beside: Vec<BorrowedFd<'_>> = listener.iter().map(AsFd::as_fd).collect();
+    packet::send(control, &FromSlot::Bound(phases), &beside).at(Stage::Message)
 }
 
 /// Makes the slot that of its owner: its name, the size of its /tmp, its code.
@@ -321,8 +334,19 @@ pub(super) fn cut_off() -> StageError {
     }
 }
 
-/// Reaps every process that ends until the worker does, where there is one, or the host says something or is gone.
-pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Option<Exit>, StageError> {
+/// Why pid 1 stopped reaping.
+pub(super) enum Reaped {
+    /// The worker ended.
+    Ended(Exit),
+    /// The host said something that is not answered on the way.
+    Told(ToSlot),
+    /// The host hung up.
+    HostGone,
+}
+
+/// Reaps every process that ends, and makes sockets for the host, until the worker ends, where there is one, or the host
+/// says something else or is gone.
+pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Reaped, StageError> {
     let mut waited_for = SigSet::empty();
     waited_for.add(Signal::SIGCHLD);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waited_for), None).at(Stage::Worker)?;
@@ -330,7 +354,7 @@ pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Optio
     let signals = SignalFd::with_flags(&waited_for, flags).at(Stage::Worker)?;
     loop {
         if let Some(exit) = reap_all(worker)? {
-            return Ok(Some(exit));
+            return Ok(Reaped::Ended(exit));
         }
         let mut both = [
             PollFd::new(signals.as_fd(), PollFlags::POLLIN),
@@ -341,7 +365,11 @@ pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Optio
             other => other.at(Stage::Worker)?,
         };
         if both[1].revents().is_some_and(|events| !events.is_empty()) {
-            return Ok(None);
+            match packet::receive::<ToSlot>(control).at(Stage::Message)? {
+                Some((ToSlot::Socket, beside)) => tcp::answer(beside),
+                Some((word, _)) => return Ok(Reaped::Told(word)),
+                None => return Ok(Reaped::HostGone),
+            }
         }
         while signals.read_signal().at(Stage::Worker)?.is_some() {}
     }

@@ -202,7 +202,7 @@ pub(super) fn hold(held: CapabilitySet, inheritable: CapabilitySet) -> Result<()
 
 /// Landlock, as far as this kernel has it: writes only where they are meant to go, no abstract sockets and no signals
 /// beyond this sandbox.
-fn restrict_files(rootfs: Rootfs) -> Result<(), StageError> {
+pub(super) fn restrict_files(rootfs: Rootfs) -> Result<(), StageError> {
     const KNOWN: ABI = ABI::V6;
     let failed = |_: landlock::RulesetError| StageError {
         stage: Stage::Landlock,

@@ -75,6 +75,8 @@ pub(crate) enum ToSpawner {
     },
     /// Kill a slot or a cell, now.
     Kill { id: u64 },
+    /// Connect to the unix socket at this path in a slot; the descriptor beside it is what to answer through.
+    Visit { id: u64, path: String },
 }
 
 /// To the host.

@@ -4,6 +4,7 @@
 //! the cgroups and ends, and should it not get to that, every slot has a socket to the host of its own that ends too. It decides nothing; the host says build and kill, it says refused and gone.
 
 mod cells;
+mod visits;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,6 +19,7 @@ use rustix::event::epoll;
 use rustix::process::{WaitOptions, wait};
 use rustix::thread::CapabilitiesSecureBits;
 
+use self::visits::Visitor;
 use super::base;
 use super::protocol::{Config, FromSpawner, ToSpawner};
 use crate::cgroup::leaf::{Entrance, Leaf, LeafError};
@@ -25,7 +27,7 @@ use crate::cgroup::{CgroupTree, Hierarchy};
 use crate::child::{Resident, slot, worker::micros};
 use crate::filter::policy::Subject;
 use crate::packet;
-use crate::plan::SlotPlan;
+use crate::plan::{Rootfs, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
@@ -57,8 +59,8 @@ struct Running {
 
 /// What of it is a child of this process.
 enum Process {
-    /// Pid 1 of a slot.
-    Slot(OwnedFd),
+    /// Pid 1 of a slot, and what can be written in it.
+    Slot { pidfd: OwnedFd, rootfs: Rootfs },
     /// Pid 1 of a cell, and the socket to it.
     Cell { pidfd: OwnedFd, socket: OwnedFd },
     /// Nothing: pid 1 of this cell is the parent.
@@ -79,6 +81,8 @@ struct Spawner<'a> {
     running: HashMap<u64, Running>,
     /// Pid 1 of each running slot, as seen here, and the slot's id.
     by_pid: HashMap<i32, u64>,
+    /// Processes that are in a slot for a moment, by their pids.
+    visitors: HashMap<i32, Visitor>,
     /// Slots whose processes are gone and whose leaf is still in use.
     leaving: Vec<(u64, Running)>,
 }
@@ -114,6 +118,7 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
         residents,
         running: HashMap::new(),
         by_pid: HashMap::new(),
+        visitors: HashMap::new(),
         leaving: Vec::new(),
     };
     spawner.say(&FromSpawner::Ready)?;
@@ -205,6 +210,7 @@ impl Spawner<'_> {
                     CONTROL_TOKEN => match packet::receive::<ToSpawner>(self.control).at(Stage::Message)? {
                         None => return self.leave(signals),
                         Some((ToSpawner::Kill { id }, _)) => self.kill(id),
+                        Some((ToSpawner::Visit { id, path }, fds)) => self.visit(id, path, fds),
                         Some((ToSpawner::Build { id, leaf, plan }, fds)) => self.build(id, &leaf, plan, fds)?,
                         Some((ToSpawner::Cell { id, leaf, plan, bind }, fds)) => {
                             self.build_cell(id, &leaf, plan, *bind, fds)?;
@@ -246,6 +252,7 @@ impl Spawner<'_> {
         let leaf_micros = micros(began.elapsed());
         let namespaces =
             libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET;
+        let rootfs = plan.rootfs;
         let cloning = Instant::now();
         match clone3(namespaces, unified.as_ref().map(AsFd::as_fd)) {
             Ok(Side::Child) => slot::run(slot::Start {
@@ -261,7 +268,7 @@ impl Spawner<'_> {
             Ok(Side::Parent { pid, pidfd }) => {
                 drop((control, tasks, unified));
                 self.by_pid.insert(pid, id);
-                self.admit(id, leaf, Process::Slot(pidfd));
+                self.admit(id, leaf, Process::Slot { pidfd, rootfs });
                 Ok(())
             }
             Err(source) => {
@@ -336,7 +343,7 @@ impl Spawner<'_> {
         running.leaf.kill();
         // It may have ended by itself in the meantime; its pidfd can't mean anybody else.
         match &running.process {
-            Process::Slot(pidfd) | Process::Cell { pidfd, .. } => {
+            Process::Slot { pidfd, .. } | Process::Cell { pidfd, .. } => {
                 let _ended = rustix::process::pidfd_send_signal(pidfd, rustix::process::Signal::KILL);
             }
             Process::InCell(cell) => self.kill_in_cell(*cell, id),
@@ -364,12 +371,14 @@ impl Spawner<'_> {
                 other => other.at(Stage::Message)?,
             };
             let Some((pid, _)) = ended else { return Ok(()) };
+            self.visitors.remove(&pid.as_raw_pid());
             // Pid 1 of a sandbox ends after all others in it, so its leaf is empty.
             let id = self.by_pid.remove(&pid.as_raw_pid());
             if let Some((id, running)) = id.and_then(|id| self.running.remove_entry(&id)) {
                 if matches!(running.process, Process::Cell { .. }) {
                     self.empty_cell(id, &running)?;
                 }
+                self.send_away(id);
                 self.leaving.push((id, running));
             }
         }
@@ -385,8 +394,8 @@ impl Spawner<'_> {
             } = running;
             let mut account = leaf.account();
             account.oom_kills = account.oom_kills.max(u64::from(*ran_out));
-            if leaf.remove() {
-                if !matches!(running.process, Process::Slot(_)) {
+            if !self.is_visited(*id) && leaf.remove() {
+                if !matches!(running.process, Process::Slot { .. }) {
                     leaf.remove_group();
                 }
                 let gone = FromSpawner::Gone {

@@ -1,6 +1,6 @@
 //! Cells: what a template may do, and what its forks may not.
 
-use sandbox::{Cell, Exit, Obituary, Plan, Rootfs, Sandbox};
+use sandbox::{Cell, Exit, Obituary, Plan, ReachError, Rootfs, Sandbox};
 
 use crate::setting::{House, limits_are_enforced, read_all};
 
@@ -118,6 +118,39 @@ os.read(3, 1)
 }
 
 #[tokio::test]
+async fn a_fork_is_reached_by_tcp_and_not_by_a_path() {
+    let house = House::new().await;
+    let script = "
+t = socket.create_server(('127.0.0.1', 8080)); u = socket.socket(socket.AF_UNIX); u.bind('/tmp/s'); u.listen()
+print('up', flush=True); s = t.accept()[0]; s.sendall(s.recv(9)); s.recv(1)
+";
+    let cell = cell(&house, "pass", script).await;
+    let mut forks = [fork(&cell).await, fork(&cell).await];
+    for (sandbox, word) in forks.iter_mut().zip(["one", "two"]) {
+        crate::setting::wait_for(&sandbox.take_log().unwrap(), "up\n");
+        let socket = sandbox.tcp_socket().await.unwrap();
+        rustix::io::ioctl_fionbio(&socket, false).unwrap();
+        let address = std::net::SocketAddrV4::new(std::net::Ipv4Addr::LOCALHOST, 8080);
+        rustix::net::connect(&socket, &address).unwrap();
+        assert_eq!(rustix::io::write(&socket, word.as_bytes()), Ok(3));
+        let mut back = [0; 3];
+        rustix::io::read(&socket, &mut back).unwrap();
+        assert_eq!(back, word.as_bytes());
+        assert!(matches!(sandbox.connect_unix("/tmp/s").await, Err(ReachError::InCell)));
+        sandbox.kill();
+        sandbox.gone().await;
+        assert!(matches!(sandbox.tcp_socket().await, Err(ReachError::Ended)));
+    }
+    // A template serves nobody, and its cell does not fall over the question.
+    assert!(matches!(cell.base().tcp_socket().await, Err(ReachError::InCell)));
+    assert!(matches!(
+        cell.base().connect_unix("/tmp/s").await,
+        Err(ReachError::InCell)
+    ));
+    assert_eq!(cell.inspect().await.unwrap().threads, 1);
+}
+
+#[tokio::test]
 async fn each_fork_has_the_limits_of_the_plan() {
     if !limits_are_enforced("each_fork_has_the_limits_of_the_plan") {
         return;
@@ -210,6 +243,9 @@ async fn what_has_no_template_says_so() {
     let mut writable = plan(&house, "pass", "");
     writable.rootfs = Rootfs::Writable;
     assert!(!Cell::fits(&writable));
+    let mut listening = plan(&house, "pass", "");
+    listening.listen = std::num::NonZeroU16::new(9001);
+    assert!(!Cell::fits(&listening));
     let error = house.spawner.cell(&writable).await.unwrap_err().to_string();
     assert!(error.contains("no template can be made"), "{error}");
     let error = house

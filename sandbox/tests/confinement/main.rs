@@ -9,6 +9,8 @@ mod leaks;
 mod life;
 mod limits;
 mod parked;
+mod reach;
 mod setting;
 mod slots;
 mod spawner;
+mod visits;

@@ -125,6 +125,7 @@ impl House {
             env: vec![("PATH".into(), "/usr/bin:/bin".into())],
             cwd: "/function".into(),
             lanes: 1,
+            listen: None,
         }
     }
 

@@ -122,6 +122,7 @@ fn plan(runtimes: &HostRuntimes) -> Option<Plan> {
         env: launch.env,
         cwd: launch.cwd,
         lanes: 1,
+        listen: None,
     })
 }
 
