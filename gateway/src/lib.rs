@@ -11,7 +11,7 @@
 //! | exchange | `exchange` |
 //! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
 //!
-//! Beside that way: `admin` (the API on the unix socket), [`logs`] (what functions print), [`telemetry`] (metrics), `gateway` (what
+//! Beside that way: `admin` (the API on the unix socket), [`lambda`] (Lambda's API for its own clients), [`logs`] (what functions print), [`telemetry`] (metrics), `gateway` (what
 //! all routes share) and [`serve`](mod@serve), which puts everything together.
 
 mod admin;
@@ -21,6 +21,7 @@ pub mod deadline;
 mod exchange;
 mod gateway;
 mod invocation;
+pub mod lambda;
 pub mod limits;
 pub mod live;
 pub mod logs;

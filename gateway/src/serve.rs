@@ -24,6 +24,7 @@ use warm_pool::Pool;
 use crate::bodies::Bodies;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
+use crate::lambda::{Events, KeyError, KeyPair};
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::Logs;
@@ -81,6 +82,9 @@ pub enum ServeError {
     /// The state directory can't be used.
     #[error("the state directory can't be used")]
     Store(#[from] StoreError),
+    /// The key pair of the Lambda control API can't be had.
+    #[error("the key pair of the Lambda API can't be used")]
+    Keys(#[from] KeyError),
     /// A socket can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -109,6 +113,7 @@ impl ServeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => Some(error.hint()),
+            Self::Keys(error) => Some(error.hint()),
             Self::NotEnforced(_) => {
                 Some("`fn doctor` says how to mend each; without --strict the server starts all the same.")
             }
@@ -165,6 +170,7 @@ fn missing(report: &serde_json::Value) -> Vec<String> {
 pub struct Opened {
     config: ServeConfig,
     store: Arc<Store>,
+    keys: KeyPair,
     logs: Logs,
     runtimes: HostRuntimes,
     public: Listener,
@@ -179,9 +185,10 @@ impl Opened {
         let opening = tokio::task::spawn_blocking(move || {
             let store = Store::open(&state_dir)?;
             let logs = Logs::open(&state_dir.join("logs")).map_err(ServeError::Logs)?;
-            Ok::<_, ServeError>((store, logs, HostRuntimes::find()))
+            let keys = KeyPair::open(&state_dir)?;
+            Ok::<_, ServeError>((store, keys, logs, HostRuntimes::find()))
         });
-        let (store, logs, runtimes) = opening.await??;
+        let (store, keys, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
         make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
@@ -189,6 +196,7 @@ impl Opened {
         Ok(Self {
             config,
             store: Arc::new(store),
+            keys,
             logs,
             runtimes,
             public,
@@ -223,6 +231,7 @@ impl Opened {
         let Self {
             config,
             store,
+            keys,
             logs,
             runtimes,
             public,
@@ -249,6 +258,8 @@ impl Opened {
                 Errors::Hidden
             },
             drain: drain.clone(),
+            keys,
+            events: Events::default(),
             about: About {
                 listen: address.to_string(),
                 url: format!("http://{}", reachable(address)),

@@ -5,6 +5,7 @@ mod builds;
 mod dashboards;
 mod frozen;
 mod inside;
+mod lambda_api;
 mod lifecycle;
 mod limits;
 mod load;
