@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use warm_pool::{LogRecord, LogSink, Pool};
 
 use crate::bodies::Bodies;
+use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::lambda::{Events, KeyPair};
 use crate::limits::HeadLimits;
@@ -35,8 +36,7 @@ pub(crate) struct Gateway {
     pub(crate) keys: KeyPair,
     pub(crate) events: Events,
     pub(crate) about: About,
-    /// Held while a function is deployed or removed, so that table, pool and store change in one order.
-    pub(crate) changes: tokio::sync::Mutex<()>,
+    pub(crate) changes: Changes,
 }
 
 /// What `GET /v1/info` tells.

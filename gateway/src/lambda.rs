@@ -2,10 +2,11 @@
 //!
 //! | module | answers |
 //! |---|---|
-//! | `address` | which function, which qualifier |
+//! | `address`, `lookup` | which function, which qualifier, which revision |
 //! | `keys`, `signature`, `signed` | who may use the control API |
 //! | `invoke`, `events`, `log_tail` | Invoke: waited for, in the background, with its log |
-//! | `account` | what an account may have |
+//! | `functions`, `configuration`, `code` | what is created, changed and deleted |
+//! | `versions`, `tags`, `account`, `pages` | versions and aliases, tags, limits, lists |
 //! | `fault` | errors in the form of this API |
 //!
 //! Control calls need a signature of version 4 made with the server's own key pair. Invoke does not: it follows the function's auth, like
@@ -13,13 +14,20 @@
 
 mod account;
 mod address;
+mod code;
+mod configuration;
 mod events;
 mod fault;
+mod functions;
 mod invoke;
 pub(crate) mod keys;
 mod log_tail;
+mod lookup;
+mod pages;
 mod signature;
 mod signed;
+mod tags;
+mod versions;
 
 use std::sync::Arc;
 
@@ -28,7 +36,7 @@ use axum::body::Body;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use http::HeaderName;
 
 pub(crate) use address::{REGION, function_arn};
@@ -46,6 +54,35 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 pub(crate) fn routes() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke::invoke))
+        .route("/2015-03-31/functions", get(functions::list).post(functions::create))
+        .route("/2015-03-31/functions/", get(functions::list).post(functions::create))
+        .route(
+            "/2015-03-31/functions/{name}",
+            get(functions::get).delete(functions::delete),
+        )
+        .route("/2015-03-31/functions/{name}/code", put(functions::update_code))
+        .route(
+            "/2015-03-31/functions/{name}/configuration",
+            get(functions::get_configuration).put(functions::update_configuration),
+        )
+        .route(
+            "/2015-03-31/functions/{name}/versions",
+            get(versions::list).post(versions::publish),
+        )
+        .route(
+            "/2015-03-31/functions/{name}/aliases",
+            get(versions::list_aliases).post(versions::create_alias),
+        )
+        .route(
+            "/2015-03-31/functions/{name}/aliases/{alias}",
+            get(versions::get_alias)
+                .put(versions::update_alias)
+                .delete(versions::delete_alias),
+        )
+        .route(
+            "/2017-03-31/tags/{arn}",
+            get(tags::list).post(tags::add).delete(tags::remove),
+        )
         .route("/2016-08-19/account-settings", get(account::settings))
         .route("/2016-08-19/account-settings/", get(account::settings))
         .layer(middleware::from_fn(named))

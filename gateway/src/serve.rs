@@ -16,12 +16,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use functions::Store;
+use functions::published::Published;
 use functions::runtimes::HostRuntimes;
 use functions::store::StoreError;
+use functions::{FunctionName, Store};
 use warm_pool::Pool;
 
 use crate::bodies::Bodies;
+use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
 use crate::lambda::{Events, KeyError, KeyPair};
@@ -170,6 +172,7 @@ fn missing(report: &serde_json::Value) -> Vec<String> {
 pub struct Opened {
     config: ServeConfig,
     store: Arc<Store>,
+    published: Vec<(FunctionName, Published)>,
     keys: KeyPair,
     logs: Logs,
     runtimes: HostRuntimes,
@@ -185,10 +188,11 @@ impl Opened {
         let opening = tokio::task::spawn_blocking(move || {
             let store = Store::open(&state_dir)?;
             let logs = Logs::open(&state_dir.join("logs")).map_err(ServeError::Logs)?;
+            let published = store.all_published()?;
             let keys = KeyPair::open(&state_dir)?;
-            Ok::<_, ServeError>((store, keys, logs, HostRuntimes::find()))
+            Ok::<_, ServeError>((store, published, keys, logs, HostRuntimes::find()))
         });
-        let (store, keys, logs, runtimes) = opening.await??;
+        let (store, published, keys, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
         make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
@@ -196,6 +200,7 @@ impl Opened {
         Ok(Self {
             config,
             store: Arc::new(store),
+            published,
             keys,
             logs,
             runtimes,
@@ -231,6 +236,7 @@ impl Opened {
         let Self {
             config,
             store,
+            published,
             keys,
             logs,
             runtimes,
@@ -242,8 +248,12 @@ impl Opened {
         for revision in &live {
             pool.provision(revision);
         }
+        let live = Live::new(live);
+        for (name, published) in published {
+            live.publish(name, published);
+        }
         let gateway = Arc::new(Gateway {
-            live: Live::new(live),
+            live,
             pool: pool.clone(),
             store,
             runtimes,
@@ -266,7 +276,7 @@ impl Opened {
                 state_dir: config.state_dir.display().to_string(),
                 report,
             },
-            changes: tokio::sync::Mutex::default(),
+            changes: Changes::default(),
         });
         tracing::info!(address = %address, admin = %config.admin_socket.display(), functions = gateway.live.len(), "listening");
         let callers = server::serve(public, config.connections, drain.clone(), {

@@ -3,7 +3,8 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use tests::{Server, Source, poll, program};
+use nix::sys::signal::Signal;
+use tests::{Place, Server, Source, poll, program};
 use tokio::sync::OnceCell;
 
 /// The client that judges, and its version.
@@ -125,6 +126,32 @@ async fn too_many_calls_are_throttled_with_a_reason_and_events_wait() {
         logs.all().contains("wrote at last").then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_function_is_created_changed_and_deleted() {
+    let server = Server::start().await;
+    server
+        .deploy("deployed-by-hand", &Source::python_body("    return 'hand'"), &[])
+        .await;
+    judge(&server, include_str!("lambda_api/lifecycle.py")).await;
+}
+
+#[tokio::test]
+async fn versions_stay_and_aliases_move() {
+    let place = Place::new();
+    let server = Server::start_in(place, &[]).await;
+    judge(&server, include_str!("lambda_api/versions.py")).await;
+    server.signal(Signal::SIGTERM);
+    let (_, place) = server.end().await;
+    let server = Server::start_in(place, &[]).await;
+    judge(&server, include_str!("lambda_api/versions_after_restart.py")).await;
+}
+
+#[tokio::test]
+async fn code_that_is_refused_leaves_nothing_behind() {
+    let server = Server::start().await;
+    judge(&server, include_str!("lambda_api/bad_code.py")).await;
 }
 
 #[tokio::test]

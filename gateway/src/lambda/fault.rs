@@ -40,6 +40,10 @@ kinds! {
     InvalidContent = "InvalidRequestContentException", BAD_REQUEST, "User", "message";
     /// There is no such function, version, alias or setting.
     NotFound = "ResourceNotFoundException", NOT_FOUND, "User", "Message";
+    /// It exists already, or something refers to it.
+    Conflict = "ResourceConflictException", CONFLICT, "User", "message";
+    /// `RevisionId` is not the one that the function has.
+    Precondition = "PreconditionFailedException", PRECONDITION_FAILED, "User", "Message";
     /// The payload is over its limit.
     TooLarge = "RequestTooLargeException", PAYLOAD_TOO_LARGE, "User", "message";
     /// No instance may or can be had for the call.
@@ -175,6 +179,10 @@ impl Fault {
     pub(crate) fn from_bundle(error: &BundleError) -> Self {
         match error {
             BundleError::Write { .. } | BundleError::Read { .. } => Self::internal(error),
+            // Its own text names a file of this server.
+            BundleError::Zip { source, .. } => {
+                Self::invalid(format!("Could not unzip uploaded file. {source}. {}", error.hint()))
+            }
             refused => Self::invalid(format!(
                 "Could not unzip uploaded file. {}. {}",
                 chain(refused),

@@ -29,9 +29,10 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::address::{Address, Qualifier};
+use super::address::Address;
 use super::fault::{Fault, Kind};
 use super::log_tail::{self, Report};
+use super::lookup;
 use crate::admission;
 use crate::bodies::Charge;
 use crate::deadline::Deadline;
@@ -112,7 +113,7 @@ pub(super) async fn invoke(
     let (head, body) = request.into_parts();
     let id = head.extensions.get::<RequestId>().copied().unwrap_or_default();
     let address = Address::read(&name, qualifier.as_deref())?;
-    let (revision, version) = find(&gateway, &address)?;
+    let (revision, version) = find(&gateway, &address, id)?;
     let wanted = wanted(&head.headers)?;
     let tail = log_type(&head.headers)?;
     let context = client_context(&head.headers)?;
@@ -150,16 +151,14 @@ pub(super) async fn invoke(
     }
 }
 
-/// The revision that an address means, and the version under which it is known.
-fn find(gateway: &Gateway, address: &Address) -> Result<(Arc<Revision>, String), Fault> {
-    let revision = admission::find(gateway, &address.name).map_err(|outcome| match outcome.code() {
-        crate::outcome::Code::FunctionNotFound => Fault::no_function(&address.arn()),
-        _ => Fault::from(outcome),
-    })?;
-    match address.qualifier() {
-        Qualifier::Latest => Ok((revision, Qualifier::Latest.to_string())),
-        Qualifier::Version(_) | Qualifier::Alias(_) => Err(Fault::no_function(&address.arn())),
+/// The revision that an address means, and the version under which it is known. The id decides for an alias that shifts calls.
+fn find(gateway: &Gateway, address: &Address, id: RequestId) -> Result<(Arc<Revision>, String), Fault> {
+    if gateway.drain.is_begun() {
+        return Err(Fault::new(Kind::Unavailable, "the server is shutting down"));
     }
+    let found = lookup::find(gateway, address, id.dice())?;
+    let version = found.version_name();
+    Ok((found.revision, version))
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {

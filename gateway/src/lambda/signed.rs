@@ -52,7 +52,6 @@ impl FromRequest<Arc<Gateway>> for Signed {
     }
 }
 
-#[expect(dead_code, reason = "used by the routes that take documents, which come next")]
 impl Signed {
     /// The body as a document. An empty one is an empty document.
     pub(super) fn document<T: DeserializeOwned>(&self) -> Result<T, Fault> {
