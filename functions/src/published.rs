@@ -90,8 +90,6 @@ pub enum Facet {
     Tags,
     /// How many calls at a time are reserved for the function.
     Concurrency,
-    /// The function's URL, by alias.
-    Url,
 }
 
 impl Facet {
@@ -100,7 +98,6 @@ impl Facet {
         match self {
             Facet::Tags => "tags",
             Facet::Concurrency => "concurrency",
-            Facet::Url => "url",
         }
     }
 }

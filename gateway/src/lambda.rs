@@ -6,7 +6,7 @@
 //! | `keys`, `signature`, `signed` | who may use the control API |
 //! | `invoke`, `events`, `log_tail` | Invoke: waited for, in the background, with its log |
 //! | `functions`, `configuration`, `code` | what is created, changed and deleted |
-//! | `versions`, `tags`, `account`, `pages` | versions and aliases, tags, limits, lists |
+//! | `versions`, `tags`, `concurrency`, `account`, `pages`, `query` | versions and aliases, tags, limits, lists |
 //! | `fault` | errors in the form of this API |
 //!
 //! Control calls need a signature of version 4 made with the server's own key pair. Invoke does not: it follows the function's auth, like
@@ -15,6 +15,7 @@
 mod account;
 mod address;
 mod code;
+pub(crate) mod concurrency;
 mod configuration;
 mod events;
 mod fault;
@@ -24,6 +25,7 @@ pub(crate) mod keys;
 mod log_tail;
 mod lookup;
 mod pages;
+mod query;
 mod signature;
 mod signed;
 mod tags;
@@ -79,6 +81,11 @@ pub(crate) fn routes() -> Router<Arc<Gateway>> {
                 .put(versions::update_alias)
                 .delete(versions::delete_alias),
         )
+        .route(
+            "/2017-10-31/functions/{name}/concurrency",
+            put(concurrency::put).delete(concurrency::delete),
+        )
+        .route("/2019-09-30/functions/{name}/concurrency", get(concurrency::get))
         .route(
             "/2017-03-31/tags/{arn}",
             get(tags::list).post(tags::add).delete(tags::remove),

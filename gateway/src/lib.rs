@@ -6,7 +6,7 @@
 //! |---|---|
 //! | in | [`server`] (sockets, connections, drain), [`limits`], [`request_id`] |
 //! | route | `routes`, [`resolve`], [`live`] |
-//! | admit | `admission`, [`deadline`], [`bodies`] |
+//! | admit | `admission`, [`deadline`], [`bodies`], [`reserved`] |
 //! | acquire | the pool, of another crate |
 //! | exchange | `exchange` |
 //! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
@@ -29,6 +29,7 @@ pub mod logs;
 pub mod outcome;
 pub mod reply;
 pub mod request_id;
+pub mod reserved;
 pub mod resolve;
 mod routes;
 pub mod serve;

@@ -9,12 +9,16 @@ use dashmap::DashMap;
 use functions::published::Published;
 use functions::{FunctionName, Revision};
 
+use crate::reserved::Reserved;
+
 /// The table. Empty until it is filled from the store.
 #[derive(Debug, Default)]
 pub struct Live {
     revisions: DashMap<FunctionName, Arc<Revision>>,
     /// The functions that have a version or an alias, which are few.
     published: DashMap<FunctionName, Arc<Published>>,
+    /// The functions whose calls are counted.
+    reserved: DashMap<FunctionName, Arc<Reserved>>,
 }
 
 impl Live {
@@ -26,6 +30,7 @@ impl Live {
                 .map(|revision| (revision.name.clone(), revision))
                 .collect(),
             published: DashMap::new(),
+            reserved: DashMap::new(),
         }
     }
 
@@ -59,10 +64,25 @@ impl Live {
         self.published.get(name).map(|entry| entry.value().clone())
     }
 
+    /// Sets how many calls of a function may be there at one time; `None` counts them no more. Calls that are there already are counted
+    /// no more either.
+    pub fn reserve(&self, name: FunctionName, most: Option<u32>) {
+        match most {
+            Some(most) => drop(self.reserved.insert(name, Reserved::new(most))),
+            None => drop(self.reserved.remove(&name)),
+        }
+    }
+
+    /// The places of a function; `None` when its calls are not counted.
+    pub fn reserved(&self, name: &FunctionName) -> Option<Arc<Reserved>> {
+        self.reserved.get(name).map(|entry| entry.value().clone())
+    }
+
     /// Takes a function away, with its versions and aliases.
     pub fn remove(&self, name: &FunctionName) {
         self.revisions.remove(name);
         self.published.remove(name);
+        self.reserved.remove(name);
     }
 
     /// The live revisions of all functions, in no order.

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use functions::published::Published;
+use functions::published::{Facet, Published};
 use functions::runtimes::HostRuntimes;
 use functions::store::StoreError;
 use functions::{FunctionName, Store};
@@ -26,6 +26,7 @@ use crate::bodies::Bodies;
 use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
+use crate::lambda::concurrency::Concurrency;
 use crate::lambda::{Events, KeyError, KeyPair};
 use crate::limits::HeadLimits;
 use crate::live::Live;
@@ -173,6 +174,7 @@ pub struct Opened {
     config: ServeConfig,
     store: Arc<Store>,
     published: Vec<(FunctionName, Published)>,
+    reserved: Vec<(FunctionName, Concurrency)>,
     keys: KeyPair,
     logs: Logs,
     runtimes: HostRuntimes,
@@ -189,10 +191,11 @@ impl Opened {
             let store = Store::open(&state_dir)?;
             let logs = Logs::open(&state_dir.join("logs")).map_err(ServeError::Logs)?;
             let published = store.all_published()?;
+            let reserved = store.all_of_facet(Facet::Concurrency)?;
             let keys = KeyPair::open(&state_dir)?;
-            Ok::<_, ServeError>((store, published, keys, logs, HostRuntimes::find()))
+            Ok::<_, ServeError>((store, published, reserved, keys, logs, HostRuntimes::find()))
         });
-        let (store, published, keys, logs, runtimes) = opening.await??;
+        let (store, published, reserved, keys, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
         make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
@@ -201,6 +204,7 @@ impl Opened {
             config,
             store: Arc::new(store),
             published,
+            reserved,
             keys,
             logs,
             runtimes,
@@ -237,6 +241,7 @@ impl Opened {
             config,
             store,
             published,
+            reserved,
             keys,
             logs,
             runtimes,
@@ -251,6 +256,9 @@ impl Opened {
         let live = Live::new(live);
         for (name, published) in published {
             live.publish(name, published);
+        }
+        for (name, Concurrency { reserved }) in reserved {
+            live.reserve(name, Some(reserved));
         }
         let gateway = Arc::new(Gateway {
             live,

@@ -211,6 +211,20 @@ impl Store {
         Ok(all)
     }
 
+    /// The documents that all functions have of one setting of the whole function.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`].
+    pub fn all_of_facet<T: DeserializeOwned>(&self, facet: Facet) -> Result<Vec<(FunctionName, T)>, StoreError> {
+        let names = self.list().into_iter().map(|live| live.name.clone());
+        let all = names.filter_map(|name| {
+            self.facet(&name, facet, "")
+                .map(|found| Some((name, found?)))
+                .transpose()
+        });
+        all.collect()
+    }
+
     /// Sets a setting of a function that is there, or takes it away with `None`. Says whether there was one before.
     ///
     /// # Errors

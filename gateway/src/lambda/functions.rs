@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ::functions::published::{Facet, Labels, revision_id};
 use ::functions::{FunctionName, Revision};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -20,6 +20,7 @@ use super::configuration::{self, Change};
 use super::fault::{Fault, Kind};
 use super::lookup;
 use super::pages::{self, Page};
+use super::query::Parameters;
 use super::signed::Signed;
 use super::tags;
 use crate::changes::{ChangeError, whole};
@@ -280,13 +281,16 @@ async fn change(
 pub(super) async fn get(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
-    Query(Qualified { qualifier }): Query<Qualified>,
+    Parameters(Qualified { qualifier }): Parameters<Qualified>,
     _signed: Signed,
 ) -> Document {
     let address = Address::read(&name, qualifier.as_deref())?;
     blocking(move || {
         let found = lookup::find(&gateway, &address, 1.0)?;
         let mut document = json!({ "Configuration": found.document(&gateway)?, "Code": {} });
+        if let Some(reserved) = gateway.live.reserved(&address.name) {
+            document["Concurrency"] = json!({ "ReservedConcurrentExecutions": reserved.most() });
+        }
         let tags: Option<tags::Tags> = gateway.store.facet(&address.name, Facet::Tags, "")?;
         if let Some(tags) = tags.filter(|tags| !tags.is_empty()) {
             document["Tags"] = json!(tags);
@@ -300,7 +304,7 @@ pub(super) async fn get(
 pub(super) async fn get_configuration(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
-    Query(Qualified { qualifier }): Query<Qualified>,
+    Parameters(Qualified { qualifier }): Parameters<Qualified>,
     _signed: Signed,
 ) -> Document {
     let address = Address::read(&name, qualifier.as_deref())?;
@@ -308,7 +312,11 @@ pub(super) async fn get_configuration(
 }
 
 /// ListFunctions.
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Query(page): Query<Page>, _signed: Signed) -> Document {
+pub(super) async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    Parameters(page): Parameters<Page>,
+    _signed: Signed,
+) -> Document {
     blocking(move || {
         let mut live = gateway.live.all();
         live.sort_by(|a, b| a.name.cmp(&b.name));
@@ -327,7 +335,7 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Query(page): Query
 pub(super) async fn delete(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
-    Query(Qualified { qualifier }): Query<Qualified>,
+    Parameters(Qualified { qualifier }): Parameters<Qualified>,
     _signed: Signed,
 ) -> Result<StatusCode, Fault> {
     let address = Address::read(&name, qualifier.as_deref())?;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -26,13 +26,14 @@ use functions::{Revision, Runtime};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use jiff::Timestamp;
-use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::address::Address;
 use super::fault::{Fault, Kind};
+use super::functions::Qualified;
 use super::log_tail::{self, Report};
 use super::lookup;
+use super::query::Parameters;
 use crate::admission;
 use crate::bodies::Charge;
 use crate::deadline::Deadline;
@@ -59,13 +60,6 @@ const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("x-amz-client-context
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
-
-/// What stands in the query.
-#[derive(Debug, Deserialize)]
-pub(super) struct Parameters {
-    #[serde(rename = "Qualifier")]
-    qualifier: Option<String>,
-}
 
 /// How an invocation is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,14 +93,13 @@ pub(super) struct Ran {
     told: HeaderMap,
     took: Duration,
     init: Option<Duration>,
-    peak: Option<u64>,
 }
 
 /// Invoke.
 pub(super) async fn invoke(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
-    Query(Parameters { qualifier }): Query<Parameters>,
+    Parameters(Qualified { qualifier }): Parameters<Qualified>,
     request: Request<Body>,
 ) -> Result<Response, Fault> {
     let (arrived, time) = (Instant::now(), Timestamp::now());
@@ -238,7 +231,6 @@ async fn respond(gateway: &Gateway, asked: &Asked, ran: Ran, tail: bool) -> Resp
                 version: &asked.version,
                 took: ran.took,
                 init: ran.init,
-                peak: ran.peak,
             };
             Some(log_tail::header(gateway, &report).await)
         }
@@ -280,6 +272,13 @@ impl Asked {
         let timeout = Duration::from_millis(revision.settings.timeout.as_millis());
         let deadline = Deadline::after(self.arrived, self.time, timeout);
         let mut invocation = Invocation::new(gateway.clone(), revision.clone(), self.id, self.arrived);
+        if let Err(full) = invocation.enter() {
+            invocation.end_with(&full);
+            return Err(Fault::throttled(
+                "ReservedFunctionConcurrentInvocationLimitExceeded",
+                "Rate Exceeded: as many calls are there as are reserved for the function",
+            ));
+        }
         // The event may have taken seconds to arrive. A function that was removed meanwhile must not be started again by it.
         admission::known(gateway, &revision.name).map_err(|_| Fault::no_function(&self.address.arn()))?;
         let lease = match gateway.pool.acquire(revision, deadline.at()).await {
@@ -323,7 +322,6 @@ impl Asked {
                     told,
                     took: handler,
                     init,
-                    peak: None,
                 })
             }
             Err(failed) => {
@@ -381,7 +379,6 @@ impl Ran {
             told,
             took: Duration::ZERO,
             init: None,
-            peak: None,
         }
     }
 }

@@ -28,8 +28,6 @@ pub(super) struct Report<'a> {
     pub(super) took: Duration,
     /// Time of loading it, when the call waited for that.
     pub(super) init: Option<Duration>,
-    /// The most memory that the instance held so far, where the host counts it.
-    pub(super) peak: Option<u64>,
 }
 
 /// The value of `X-Amz-Log-Result`. Lines that the log writer dropped, or could not read back, are not in it.
@@ -70,9 +68,6 @@ fn text<'a>(report: &Report<'_>, lines: impl Iterator<Item = &'a str>) -> String
         "END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {took:.2} ms\tBilled Duration: {:.0} ms\tMemory Size: {memory} MB",
         billed.ceil()
     );
-    if let Some(peak) = report.peak {
-        let _ = write!(text, "\tMax Memory Used: {} MB", peak.div_ceil(1 << 20));
-    }
     if let Some(init) = report.init {
         let _ = write!(text, "\tInit Duration: {:.2} ms", init.as_secs_f64() * 1000.0);
     }

@@ -7,7 +7,7 @@ use ::functions::published::{Alias, PublishError, Shift, revision_id};
 use ::functions::store::PublishedError;
 use ::functions::{FunctionName, RevisionNumber};
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use super::fault::{Fault, Kind};
 use super::functions::{Document, blocking};
 use super::lookup::{self, Found};
 use super::pages::{self, Page};
+use super::query::Parameters;
 use super::signed::Signed;
 use crate::changes::whole;
 use crate::gateway::Gateway;
@@ -38,7 +39,7 @@ impl From<PublishedError> for Fault {
 }
 
 /// The function of a path, which takes no qualifier.
-fn function(gateway: &Gateway, text: &str) -> Result<FunctionName, Fault> {
+pub(super) fn function(gateway: &Gateway, text: &str) -> Result<FunctionName, Fault> {
     let address = Address::read(text, None)?;
     if address.qualifier.is_some() {
         return Err(Fault::invalid("this takes the name of a function without a qualifier"));
@@ -105,7 +106,7 @@ pub(super) async fn publish(
 pub(super) async fn list(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
-    Query(page): Query<Page>,
+    Parameters(page): Parameters<Page>,
     _signed: Signed,
 ) -> Document {
     let name = function(&gateway, &name)?;
@@ -314,8 +315,8 @@ pub(super) struct OfVersion {
 pub(super) async fn list_aliases(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
-    Query(page): Query<Page>,
-    Query(OfVersion { version }): Query<OfVersion>,
+    Parameters(page): Parameters<Page>,
+    Parameters(OfVersion { version }): Parameters<OfVersion>,
     _signed: Signed,
 ) -> Document {
     let name = function(&gateway, &name)?;

@@ -52,6 +52,7 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
     };
     let mut invocation = Invocation::new(gateway.clone(), revision.clone(), call.id, call.arrived);
     let answered = async {
+        invocation.enter()?;
         let admitted = admission::admit(revision, &head, call.arrived, call.time)?;
         reply::clean_request(&mut head.headers);
         match admitted.revision.settings.runtime {

@@ -70,7 +70,7 @@ fn a_version_stays_what_it_was_and_everything_goes_with_its_function() {
             assert_eq!(refused(store.unpublish(&name, version)), in_use);
         }
         store
-            .set_facet(&name, Facet::Url, "prod", Some(&serde_json::json!({"a": 1})))
+            .set_facet(&name, Facet::Tags, "prod", Some(&serde_json::json!({"a": 1})))
             .unwrap();
         drop(store);
 
@@ -79,12 +79,17 @@ fn a_version_stays_what_it_was_and_everything_goes_with_its_function() {
         assert_eq!(published.versions[&1].revision.bundle, first.bundle);
         assert_eq!(published.aliases["prod"], shifted);
         assert_eq!(store.all_published().unwrap(), [(name.clone(), published)]);
-        let url: Option<serde_json::Value> = store.facet(&name, Facet::Url, "prod").unwrap();
-        assert_eq!(url.unwrap()["a"], 1);
+        let tags: Option<serde_json::Value> = store.facet(&name, Facet::Tags, "prod").unwrap();
+        assert_eq!(tags.unwrap()["a"], 1);
+        let whole = serde_json::json!({"b": 2});
+        assert!(!store.set_facet(&name, Facet::Concurrency, "", Some(&whole)).unwrap());
+        let all: Vec<(FunctionName, serde_json::Value)> = store.all_of_facet(Facet::Concurrency).unwrap();
+        assert_eq!(all, [(name.clone(), whole)]);
+        assert!(store.set_facet(&name, Facet::Concurrency, "", None).unwrap());
         assert!(store.remove_alias(&name, "prod").unwrap());
         assert!(!store.remove_alias(&name, "prod").unwrap());
-        let url: Option<serde_json::Value> = store.facet(&name, Facet::Url, "prod").unwrap();
-        assert_eq!(url, None, "what belonged to the alias went with it");
+        let tags: Option<serde_json::Value> = store.facet(&name, Facet::Tags, "prod").unwrap();
+        assert_eq!(tags, None, "what belonged to the alias went with it");
         store.unpublish(&name, 1).unwrap();
         assert_eq!(
             refused(store.unpublish(&name, 1)),
