@@ -64,6 +64,8 @@ pub(crate) enum Command {
     Rm(NameArgs),
     /// Say what this host can enforce, and how to fix what it can't
     Doctor,
+    /// Print what AWS clients need to reach this server's Lambda API, as environment variables
+    AwsEnv,
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
 }

@@ -92,6 +92,11 @@ impl AdminClient {
         self.json(Method::GET, url("info"), None).await
     }
 
+    /// `GET /v1/aws`: the key pair and the address of the Lambda API.
+    pub(crate) async fn aws(&self) -> Result<Value, ClientError> {
+        self.json(Method::GET, url("aws"), None).await
+    }
+
     /// `GET /v1/functions`: all functions, in the server's order.
     pub(crate) async fn functions(&self) -> Result<Value, ClientError> {
         self.json(Method::GET, url("functions"), None).await

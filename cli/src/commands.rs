@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::render::{Format, Screen};
 use crate::settings::{self, ProcessEnv, Typed, Who};
 
+mod aws_env;
 mod completions;
 mod deploy;
 mod dev;
@@ -69,6 +70,7 @@ fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Failure> {
         Command::Logs(args) => wait(logs::run(args, &client(&global)?, screen)),
         Command::Evict(args) => wait(evict::run(&args, &client(&global)?, screen)),
         Command::Rm(args) => wait(rm::run(&args, &client(&global)?, screen)),
+        Command::AwsEnv => wait(aws_env::run(&client(&global)?, screen)),
         Command::Doctor => wait(doctor::run(&client(&global)?, screen)),
     }
 }

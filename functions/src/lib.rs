@@ -8,6 +8,7 @@
 //! | [`bundle`] | code as one deterministic archive, and the safe way back |
 //! | [`revision`] | one immutable deploy |
 //! | [`store`] | where bundles and revisions live on disk |
+//! | [`published`] | versions, aliases, and what else Lambda's API knows of a function |
 //! | [`payload`] | a request as a function sees it, and its answer as an HTTP reply |
 //! | [`mod@printable`] | text of strangers, fit to be shown |
 //! | [`runtimes`] | which program runs a revision, and the shims it speaks through |
@@ -25,6 +26,7 @@ pub mod manifest;
 pub mod name;
 pub mod payload;
 pub mod printable;
+pub mod published;
 pub mod revision;
 pub mod runtimes;
 pub mod size;

@@ -3,7 +3,7 @@
 //! ```text
 //! state_dir/            0700, one owner, one process at a time
 //!   lock                held as long as the store is open; the process id of its holder
-//!   fn.db               SQLite, WAL: functions and revisions
+//!   fn.db               SQLite, WAL: functions, revisions, and what Lambda's API keeps of them
 //!   blobs/sha256/HEX    each bundle as it was uploaded
 //!   layers/sha256/HEX/  each bundle unpacked, read-only
 //!   tmp/                what is not finished; emptied when the store is opened
@@ -27,6 +27,7 @@ mod directory;
 mod durable;
 mod error;
 mod lock;
+mod published;
 mod registry;
 mod schema;
 mod temp;
@@ -41,6 +42,7 @@ use jiff::Timestamp;
 use rusqlite::Connection;
 
 use crate::bundle::Limits;
+use crate::published::Labels;
 use crate::{Digest, FunctionName, Revision, RevisionNumber, Settings};
 use bundles::Bundles;
 use directory::Layout;
@@ -48,6 +50,7 @@ use lock::StateLock;
 
 pub use bundles::StoredBundle;
 pub use error::StoreError;
+pub use published::PublishedError;
 
 /// The bundles and revisions below one state directory. Share it with an [`Arc`].
 pub struct Store {
@@ -184,12 +187,26 @@ impl Store {
     /// [`StoreError::NoBundle`] if the bundle is not stored, [`StoreError::DiskFull`],
     /// [`StoreError::Database`]. The live revision is the old one then.
     pub fn deploy(&self, name: &FunctionName, bundle: Digest, settings: Settings) -> Result<Arc<Revision>, StoreError> {
+        self.deploy_labelled(name, bundle, settings, None)
+    }
+
+    /// Like [`deploy`](Store::deploy), with what a client of Lambda's API said about the revision.
+    ///
+    /// # Errors
+    /// Like [`deploy`](Store::deploy).
+    pub fn deploy_labelled(
+        &self,
+        name: &FunctionName,
+        bundle: Digest,
+        settings: Settings,
+        labels: Option<&Labels>,
+    ) -> Result<Arc<Revision>, StoreError> {
         let mut inner = self.inner();
         if !self.bundles.holds(&bundle) {
             return Err(StoreError::NoBundle { digest: bundle });
         }
         let created = Timestamp::now();
-        let revision = registry::deploy(&mut inner.database, name, bundle, settings, created)?;
+        let revision = registry::deploy(&mut inner.database, name, bundle, settings, created, labels)?;
         inner.take_up(&bundle);
         let revision = Arc::new(revision);
         // Still under the mutex, so that the order here is the order of the numbers.

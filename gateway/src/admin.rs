@@ -3,6 +3,7 @@
 //! Owns the routes and their documents; whoever may open the socket may do everything. What changes a function runs in a task of its own, so a
 //! client that leaves in the middle leaves the change whole.
 
+mod aws;
 mod bundles;
 mod functions;
 mod info;
@@ -25,6 +26,7 @@ pub(crate) use problem::Problem;
 pub(crate) fn routes() -> (Router<Arc<Gateway>>, OpenApi) {
     let (router, api) = OpenApiRouter::with_openapi(openapi::skeleton())
         .routes(routes!(info::info))
+        .routes(routes!(aws::aws))
         .routes(routes!(bundles::has))
         .routes(routes!(bundles::add))
         .routes(routes!(functions::list))

@@ -1,7 +1,7 @@
 //! One call over a lane: the request in, the reply out.
 //!
 //! ```text
-//! handler   body buffered, event pushed --> RESULT, BODY*, END   --> a whole reply
+//! handler   body buffered, event pushed --> RESULT, BODY*, END   --> a whole reply, or the JSON itself
 //!                                      \--> HEAD ---------------> pump: BODY* to the caller as they come
 //! stdio     body streamed up <---> HEAD ------------------------> pump: both ways at once
 //! ```
@@ -27,7 +27,7 @@ use warm_pool::{Fate, LaneError};
 use crate::limits::BodyError;
 use crate::outcome::{Code, Outcome};
 
-pub(crate) use handler::call as handler;
+pub(crate) use handler::{Made, call as handler, event};
 pub(crate) use pump::Flow;
 pub(crate) use stdio::call as stdio;
 pub(crate) use upload::Upload;

@@ -9,7 +9,9 @@ use jiff::Timestamp;
 use warm_pool::{InstanceId, LogRecord, LogSink, Pool};
 
 use crate::bodies::Bodies;
+use crate::changes::Changes;
 use crate::exchange::Errors;
+use crate::lambda::{Events, KeyPair};
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::{Line, Logs};
@@ -30,9 +32,11 @@ pub(crate) struct Gateway {
     pub(crate) bodies: Bodies,
     pub(crate) errors: Errors,
     pub(crate) drain: Drain,
+    /// Who may use the Lambda control API.
+    pub(crate) keys: KeyPair,
+    pub(crate) events: Events,
     pub(crate) about: About,
-    /// Held while a function is deployed or removed, so that table, pool and store change in one order.
-    pub(crate) changes: tokio::sync::Mutex<()>,
+    pub(crate) changes: Changes,
 }
 
 /// What `GET /v1/info` tells.

@@ -12,9 +12,10 @@ use warm_pool::Lease;
 
 use crate::gateway::Gateway;
 use crate::logs::Line;
-use crate::outcome::Outcome;
+use crate::outcome::{Code, Outcome};
 use crate::reply::{Timing, Told};
 use crate::request_id::RequestId;
+use crate::reserved::Permit;
 use crate::telemetry::{CLIENT_GONE, NO_START};
 
 /// See the module's head.
@@ -25,6 +26,8 @@ pub(crate) struct Invocation {
     arrived: Instant,
     found: Option<Found>,
     counted: bool,
+    /// Its place among the calls that are reserved for the function.
+    permit: Option<Permit>,
 }
 
 /// How the instance was found.
@@ -45,7 +48,24 @@ impl Invocation {
             arrived,
             found: None,
             counted: false,
+            permit: None,
         }
+    }
+
+    /// Takes a place among the calls that are reserved for the function, if somebody reserved some.
+    ///
+    /// # Errors
+    /// `queue_full` when all of them are taken.
+    pub(crate) fn enter(&mut self) -> Result<(), Outcome> {
+        if let Some(reserved) = self.gateway.live.reserved(&self.revision.name) {
+            self.permit = Some(reserved.enter().ok_or_else(|| {
+                Outcome::new(
+                    Code::QueueFull,
+                    "as many calls are there as are reserved for this function",
+                )
+            })?);
+        }
+        Ok(())
     }
 
     /// Takes note of the instance.
@@ -91,7 +111,7 @@ impl Invocation {
     pub(crate) fn end_with(self, outcome: &Outcome) {
         outcome.log(self.request);
         let status = match outcome.code() {
-            crate::outcome::Code::ClientGone => CLIENT_GONE,
+            Code::ClientGone => CLIENT_GONE,
             code => code.status().as_u16(),
         };
         self.end(status);

@@ -6,27 +6,30 @@
 //! |---|---|
 //! | in | [`server`] (sockets, connections, drain), [`limits`], [`request_id`] |
 //! | route | `routes`, [`resolve`], [`live`] |
-//! | admit | `admission`, [`deadline`], [`bodies`] |
+//! | admit | `admission`, [`deadline`], [`bodies`], [`reserved`] |
 //! | acquire | the pool, of another crate |
 //! | exchange | `exchange` |
 //! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
 //!
-//! Beside that way: `admin` (the API on the unix socket), [`logs`] (what functions print), [`telemetry`] (metrics), `gateway` (what
+//! Beside that way: `admin` (the API on the unix socket), [`lambda`] (Lambda's API for its own clients), [`logs`] (what functions print), [`telemetry`] (metrics), `changes` (deploys and removals), `gateway` (what
 //! all routes share) and [`serve`](mod@serve), which puts everything together.
 
 mod admin;
 mod admission;
 pub mod bodies;
+mod changes;
 pub mod deadline;
 mod exchange;
 mod gateway;
 mod invocation;
+pub mod lambda;
 pub mod limits;
 pub mod live;
 pub mod logs;
 pub mod outcome;
 pub mod reply;
 pub mod request_id;
+pub mod reserved;
 pub mod resolve;
 mod routes;
 pub mod serve;

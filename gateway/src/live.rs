@@ -1,4 +1,4 @@
-//! The live revision of every function, in memory: the warm path reads no database.
+//! The live revision of every function, and what was published of it, in memory: the warm path reads no database.
 //!
 //! Owned by the gateway; changed only after the store has committed the change. A reader keeps the revision it found, so a call that began before a
 //! deploy ends on the revision it began on.
@@ -6,53 +6,97 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use functions::published::Published;
 use functions::{FunctionName, Revision};
+
+use crate::reserved::Reserved;
 
 /// The table. Empty until it is filled from the store.
 #[derive(Debug, Default)]
-pub struct Live(DashMap<FunctionName, Arc<Revision>>);
+pub struct Live {
+    revisions: DashMap<FunctionName, Arc<Revision>>,
+    /// The functions that have a version or an alias, which are few.
+    published: DashMap<FunctionName, Arc<Published>>,
+    /// The functions whose calls are counted.
+    reserved: DashMap<FunctionName, Arc<Reserved>>,
+}
 
 impl Live {
     /// A table of these revisions.
     pub fn new(revisions: impl IntoIterator<Item = Arc<Revision>>) -> Self {
-        Self(
-            revisions
+        Self {
+            revisions: revisions
                 .into_iter()
                 .map(|revision| (revision.name.clone(), revision))
                 .collect(),
-        )
+            published: DashMap::new(),
+            reserved: DashMap::new(),
+        }
     }
 
     /// The live revision of a function.
     pub fn get(&self, name: &FunctionName) -> Option<Arc<Revision>> {
-        self.0.get(name).map(|entry| entry.value().clone())
+        self.revisions.get(name).map(|entry| entry.value().clone())
     }
 
     /// Makes a revision live, unless a later one already is: of two deploys at once the one that the store numbered last wins.
     pub fn set(&self, revision: Arc<Revision>) {
-        let mut entry = self.0.entry(revision.name.clone()).or_insert_with(|| revision.clone());
+        let mut entry = self
+            .revisions
+            .entry(revision.name.clone())
+            .or_insert_with(|| revision.clone());
         if entry.number < revision.number {
             *entry = revision;
         }
     }
 
-    /// Takes a function away.
+    /// Sets the versions and aliases of a function.
+    pub fn publish(&self, name: FunctionName, published: Published) {
+        if published.is_empty() {
+            self.published.remove(&name);
+        } else {
+            self.published.insert(name, Arc::new(published));
+        }
+    }
+
+    /// The versions and aliases of a function; `None` when it has none.
+    pub fn published(&self, name: &FunctionName) -> Option<Arc<Published>> {
+        self.published.get(name).map(|entry| entry.value().clone())
+    }
+
+    /// Sets how many calls of a function may be there at one time; `None` counts them no more. Calls that are there already are counted
+    /// no more either.
+    pub fn reserve(&self, name: FunctionName, most: Option<u32>) {
+        match most {
+            Some(most) => drop(self.reserved.insert(name, Reserved::new(most))),
+            None => drop(self.reserved.remove(&name)),
+        }
+    }
+
+    /// The places of a function; `None` when its calls are not counted.
+    pub fn reserved(&self, name: &FunctionName) -> Option<Arc<Reserved>> {
+        self.reserved.get(name).map(|entry| entry.value().clone())
+    }
+
+    /// Takes a function away, with its versions and aliases.
     pub fn remove(&self, name: &FunctionName) {
-        self.0.remove(name);
+        self.revisions.remove(name);
+        self.published.remove(name);
+        self.reserved.remove(name);
     }
 
     /// The live revisions of all functions, in no order.
     pub fn all(&self) -> Vec<Arc<Revision>> {
-        self.0.iter().map(|entry| entry.value().clone()).collect()
+        self.revisions.iter().map(|entry| entry.value().clone()).collect()
     }
 
     /// How many functions there are.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.revisions.len()
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.revisions.is_empty()
     }
 }

@@ -18,6 +18,13 @@ impl RequestId {
         Self(Uuid::now_v7())
     }
 
+    /// A number from 0 up to 1 that is as good as chance, always the same for one id.
+    pub fn dice(&self) -> f64 {
+        // The last four bytes of a version 7 UUID are random.
+        let [.., a, b, c, d] = *self.0.as_bytes();
+        f64::from(u32::from_be_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0)
+    }
+
     /// The id as a header value: 36 characters, lower-case hexadecimal and hyphens.
     pub fn header(&self) -> HeaderValue {
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];

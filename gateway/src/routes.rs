@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! TCP     head limits --> Host --> function? --> invoke
-//!                                      \-------> /healthz /readyz /metrics, else 404
+//!                                      \-------> /healthz /readyz /metrics, Lambda's API, else 404
 //! socket  head limits --> /v1/functions/NAME/invoke --> invoke
 //!                     \-> /v1/..., /metrics, else 404
 //! ```
@@ -45,6 +45,7 @@ pub(crate) fn public(gateway: Arc<Gateway>) -> Router {
         Router::new()
             .merge(health::routes())
             .merge(metrics::routes())
+            .merge(crate::lambda::routes())
             .with_state(gateway),
     )
 }
@@ -169,9 +170,13 @@ fn by_admin_path(path: &str) -> Result<Target, Outcome> {
 /// Gives paths and methods that no route has a reply like every other error's.
 fn with_fallbacks(router: Router) -> Router {
     router
-        .fallback(async |request: Request<Body>| refuse(&request, Code::NotFound, "there is no such route"))
+        .fallback(async |request: Request<Body>| {
+            crate::lambda::unknown(&request)
+                .unwrap_or_else(|| refuse(&request, Code::NotFound, "there is no such route"))
+        })
         .method_not_allowed_fallback(async |request: Request<Body>| {
-            refuse(&request, Code::MethodNotAllowed, "this route has other methods")
+            crate::lambda::unknown(&request)
+                .unwrap_or_else(|| refuse(&request, Code::MethodNotAllowed, "this route has other methods"))
         })
 }
 

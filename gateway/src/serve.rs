@@ -16,14 +16,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use functions::Store;
+use functions::published::{Facet, Published};
 use functions::runtimes::HostRuntimes;
 use functions::store::StoreError;
+use functions::{FunctionName, Store};
 use warm_pool::Pool;
 
 use crate::bodies::Bodies;
+use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
+use crate::lambda::concurrency::Concurrency;
+use crate::lambda::{Events, KeyError, KeyPair};
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::Logs;
@@ -81,6 +85,9 @@ pub enum ServeError {
     /// The state directory can't be used.
     #[error("the state directory can't be used")]
     Store(#[from] StoreError),
+    /// The key pair of the Lambda control API can't be had.
+    #[error("the key pair of the Lambda API can't be used")]
+    Keys(#[from] KeyError),
     /// A socket can't be listened on.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -109,6 +116,7 @@ impl ServeError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Store(error) => Some(error.hint()),
+            Self::Keys(error) => Some(error.hint()),
             Self::NotEnforced(_) => {
                 Some("`fn doctor` says how to mend each; without --strict the server starts all the same.")
             }
@@ -165,6 +173,9 @@ fn missing(report: &serde_json::Value) -> Vec<String> {
 pub struct Opened {
     config: ServeConfig,
     store: Arc<Store>,
+    published: Vec<(FunctionName, Published)>,
+    reserved: Vec<(FunctionName, Concurrency)>,
+    keys: KeyPair,
     logs: Logs,
     runtimes: HostRuntimes,
     public: Listener,
@@ -179,9 +190,12 @@ impl Opened {
         let opening = tokio::task::spawn_blocking(move || {
             let store = Store::open(&state_dir)?;
             let logs = Logs::open(&state_dir.join("logs")).map_err(ServeError::Logs)?;
-            Ok::<_, ServeError>((store, logs, HostRuntimes::find()))
+            let published = store.all_published()?;
+            let reserved = store.all_of_facet(Facet::Concurrency)?;
+            let keys = KeyPair::open(&state_dir)?;
+            Ok::<_, ServeError>((store, published, reserved, keys, logs, HostRuntimes::find()))
         });
-        let (store, logs, runtimes) = opening.await??;
+        let (store, published, reserved, keys, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
         make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
@@ -189,6 +203,9 @@ impl Opened {
         Ok(Self {
             config,
             store: Arc::new(store),
+            published,
+            reserved,
+            keys,
             logs,
             runtimes,
             public,
@@ -223,6 +240,9 @@ impl Opened {
         let Self {
             config,
             store,
+            published,
+            reserved,
+            keys,
             logs,
             runtimes,
             public,
@@ -233,8 +253,15 @@ impl Opened {
         for revision in &live {
             pool.provision(revision);
         }
+        let live = Live::new(live);
+        for (name, published) in published {
+            live.publish(name, published);
+        }
+        for (name, Concurrency { reserved }) in reserved {
+            live.reserve(name, Some(reserved));
+        }
         let gateway = Arc::new(Gateway {
-            live: Live::new(live),
+            live,
             pool: pool.clone(),
             store,
             runtimes,
@@ -249,13 +276,15 @@ impl Opened {
                 Errors::Hidden
             },
             drain: drain.clone(),
+            keys,
+            events: Events::default(),
             about: About {
                 listen: address.to_string(),
                 url: format!("http://{}", reachable(address)),
                 state_dir: config.state_dir.display().to_string(),
                 report,
             },
-            changes: tokio::sync::Mutex::default(),
+            changes: Changes::default(),
         });
         tracing::info!(address = %address, admin = %config.admin_socket.display(), functions = gateway.live.len(), "listening");
         let callers = server::serve(public, config.connections, drain.clone(), {

@@ -6,6 +6,7 @@ mod dashboards;
 mod dev;
 mod frozen;
 mod inside;
+mod lambda_api;
 mod lifecycle;
 mod limits;
 mod load;

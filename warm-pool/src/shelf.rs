@@ -116,6 +116,8 @@ impl Shelf {
             return Acquired::Refused(Refusal::Deadline);
         }
         let at = self.edition_at(revision, scale);
+        // A version that was published is called although another revision is live. Its instances are kept like all that are called.
+        self.editions[at].retired = false;
         if !self.called_lately(now) {
             // Nothing waits ahead, or not for long. What is to be started for that is looked at when this call is answered.
             self.editions[at].hold(now);

@@ -179,6 +179,7 @@ impl Explain for ServeError {
     fn code(&self) -> String {
         match self {
             ServeError::Store(error) => error.code(),
+            ServeError::Keys(_) => "aws_credentials",
             ServeError::Bind(_) => "address_not_free",
             ServeError::Logs(_) => "log_directory",
             ServeError::Directory(_) => "socket_directory",

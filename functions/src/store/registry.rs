@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 
-use super::StoreError;
+use super::{StoreError, published};
+use crate::published::Labels;
 use crate::{Digest, FunctionName, Revision, RevisionNumber, Settings};
 
 /// The columns that [`revision`] reads.
@@ -34,6 +35,7 @@ pub(super) fn deploy(
     bundle: Digest,
     settings: Settings,
     created: Timestamp,
+    labels: Option<&Labels>,
 ) -> Result<Revision, StoreError> {
     let json = serde_json::to_string(&settings).expect("settings are plain data with text keys");
     let transaction = database.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -49,6 +51,9 @@ pub(super) fn deploy(
         params![name.as_str(), number, bundle.to_string(), json, created.to_string()],
     )?;
     let number = numbered(&transaction, number)?;
+    if let Some(labels) = labels {
+        published::label(&transaction, name, number, labels)?;
+    }
     transaction.commit()?;
     Ok(Revision {
         name: name.clone(),
@@ -111,6 +116,7 @@ pub(super) fn remove(database: &mut Connection, name: &FunctionName) -> Result<R
         rows.map(|row| digest(&transaction, &row?))
             .collect::<Result<_, StoreError>>()?
     };
+    published::forget(&transaction, name)?;
     let revisions = transaction.execute("DELETE FROM revisions WHERE name = ?1", [name.as_str()])?;
     transaction.commit()?;
     Ok(RemovedRows {
@@ -155,7 +161,7 @@ fn numbered(database: &Connection, number: i64) -> Result<RevisionNumber, StoreE
     known.ok_or_else(|| damaged(database, format!("a revision has the number {number}")))
 }
 
-fn damaged(database: &Connection, reason: String) -> StoreError {
+pub(super) fn damaged(database: &Connection, reason: String) -> StoreError {
     StoreError::Damaged {
         path: database.path().map(PathBuf::from).unwrap_or_default(),
         reason,

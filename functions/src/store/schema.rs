@@ -10,12 +10,15 @@ use super::StoreError;
 
 /// "fn01" in ASCII, so that `file` and we know the database.
 const APPLICATION: i64 = 0x666e_3031;
-/// The version of the tables below.
-pub(super) const VERSION: i64 = 1;
+/// The version of the tables that all steps make.
+pub(super) const VERSION: i64 = STEPS.len() as i64;
+
+/// From nothing to the tables of today, one step for each version. A step that was released is never changed.
+const STEPS: [&str; 2] = [FUNCTIONS, PUBLISHED];
 
 /// A function stays when its revisions go, with nothing live: its numbers go on from `last` if the name is
 /// used again.
-const TABLES: &str = "
+const FUNCTIONS: &str = "
     CREATE TABLE functions (
         name TEXT PRIMARY KEY NOT NULL,
         last INTEGER NOT NULL,
@@ -30,6 +33,40 @@ const TABLES: &str = "
         PRIMARY KEY (name, number)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX revisions_of_bundle ON revisions (bundle);
+";
+
+/// What Lambda's API keeps. A function that is removed and made again counts its versions from 1.
+const PUBLISHED: &str = "
+    ALTER TABLE functions ADD COLUMN published INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE versions (
+        name        TEXT    NOT NULL REFERENCES functions (name),
+        number      INTEGER NOT NULL,
+        revision    INTEGER NOT NULL,
+        description TEXT    NOT NULL,
+        created     TEXT    NOT NULL,
+        PRIMARY KEY (name, number),
+        FOREIGN KEY (name, revision) REFERENCES revisions (name, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE aliases (
+        name     TEXT NOT NULL REFERENCES functions (name),
+        alias    TEXT NOT NULL,
+        document TEXT NOT NULL,
+        PRIMARY KEY (name, alias)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE labels (
+        name     TEXT    NOT NULL,
+        number   INTEGER NOT NULL,
+        document TEXT    NOT NULL,
+        PRIMARY KEY (name, number),
+        FOREIGN KEY (name, number) REFERENCES revisions (name, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE facets (
+        name      TEXT NOT NULL REFERENCES functions (name),
+        kind      TEXT NOT NULL,
+        qualifier TEXT NOT NULL,
+        document  TEXT NOT NULL,
+        PRIMARY KEY (name, kind, qualifier)
+    ) STRICT, WITHOUT ROWID;
 ";
 
 /// Opens the database at `path`, which is made if it is not there.
@@ -65,9 +102,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "foreign_keys", "ON").map_err(failed)?;
-    if empty {
+    if version < VERSION {
+        // All or nothing: a crash in the middle leaves the version that was.
         let transaction = connection.transaction().map_err(failed)?;
-        transaction.execute_batch(TABLES).map_err(failed)?;
+        let done = usize::try_from(version).unwrap_or_default();
+        for step in &STEPS[done..] {
+            transaction.execute_batch(step).map_err(failed)?;
+        }
         transaction
             .pragma_update(None, "application_id", APPLICATION)
             .map_err(failed)?;
@@ -81,4 +122,36 @@ pub(super) fn open(path: &Path) -> Result<Connection, StoreError> {
 
 fn pragma(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_database_of_the_first_version_is_brought_up_with_everything_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("fn.db");
+        let old = Connection::open(&path).unwrap();
+        old.execute_batch(FUNCTIONS).unwrap();
+        old.pragma_update(None, "application_id", APPLICATION).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute_batch(
+            "INSERT INTO functions VALUES ('a', 2, 2); INSERT INTO revisions VALUES ('a', 2, 'b', 's', 'c');",
+        )
+        .unwrap();
+        drop(old);
+        for _ in 0..2 {
+            let database = open(&path).unwrap();
+            assert_eq!(pragma(&database, "user_version").unwrap(), VERSION);
+            let kept: (i64, i64) = database
+                .query_row(
+                    "SELECT live, published FROM functions JOIN revisions USING (name)",
+                    [],
+                    |row| Ok((row.get(0)?, row.get(1)?)),
+                )
+                .unwrap();
+            assert_eq!(kept, (2, 0));
+        }
+    }
 }

@@ -1,4 +1,5 @@
 mod children;
+mod published;
 mod refusals;
 mod removal;
 

@@ -87,6 +87,9 @@ pub struct Invoke {
     pub trace_id: Option<String>,
     /// The ARN under which the function was called.
     pub arn: String,
+    /// What the caller says about itself, a JSON object as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client_context: Option<String>,
     /// The CGI environment of the request. Only `stdio` gets one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, String)>,

@@ -42,6 +42,7 @@ fn any_host_frame() -> impl Strategy<Value = HostFrame> {
                 deadline_ms,
                 trace_id,
                 arn,
+                client_context: None,
                 env,
             })
         }),
@@ -348,6 +349,7 @@ fn a_call_of_any_size_is_cut_into_frames() {
         deadline_ms: 5,
         trace_id: None,
         arn: "arn:aws:lambda:local:000000000000:function:f".into(),
+        client_context: None,
         env: Vec::new(),
     };
     let event = vec![7u8; 2 * MAX_PAYLOAD + 3];

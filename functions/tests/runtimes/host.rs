@@ -508,6 +508,7 @@ fn invoke(env: &[(&str, &str)]) -> Invoke {
         deadline_ms: u64::try_from(now.as_millis()).unwrap() + 3_600_000,
         trace_id: Some("Root=1-2".to_owned()),
         arn: "arn:aws:lambda:local:000000000000:function:hello".to_owned(),
+        client_context: None,
         env: env
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -14,6 +14,7 @@ use warm_pool::{EvictScope, InstanceView};
 
 use super::Problem;
 use super::problem::ErrorDocument;
+use crate::changes::whole;
 use crate::gateway::Gateway;
 use crate::outcome::Code;
 
@@ -206,26 +207,10 @@ pub(super) async fn remove(
     let name = named(&name)?;
     known(&gateway, &name)?;
     whole(async move {
-        let _order = gateway.changes.lock().await;
+        let turn = gateway.changes.turn(&gateway).await;
         // It may have gone while this waited.
         known(&gateway, &name)?;
-        // First nobody finds it, then nothing runs of it, then its files go.
-        gateway.live.remove(&name);
-        gateway.pool.retire(&name, None);
-        gateway.pool.evict(&name, EvictScope::All).await;
-        let (store, removing) = (gateway.store.clone(), name.clone());
-        let removed = blocking(move || store.remove(&removing)).await?;
-        if let Err(error) = removed {
-            // Still in the store, so it is still a function.
-            if let Some(revision) = gateway.store.live(&name) {
-                gateway.live.set(revision);
-            }
-            return Err(super::bundles::refused(&error));
-        }
-        gateway.telemetry.forget(&name);
-        if let Err(error) = gateway.logs.remove(name.clone()).await {
-            tracing::warn!(%error, function = %name, "the log of a removed function is left");
-        }
+        turn.remove(&name).await?;
         Ok(Json(Removed { removed: name }))
     })
     .await
@@ -249,11 +234,4 @@ pub(super) async fn evict(
     Ok(Json(Evicted {
         evicted: gateway.pool.evict(&name, scope).await,
     }))
-}
-
-/// Runs a change to its end even when the client leaves.
-async fn whole<T: Send + 'static>(
-    change: impl Future<Output = Result<T, Problem>> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::spawn(change).await.map_err(|error| Problem::internal(&error))?
 }

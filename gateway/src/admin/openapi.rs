@@ -51,6 +51,7 @@ mod tests {
         let api = super::super::routes().1;
         for path in [
             "/v1/info",
+            "/v1/aws",
             "/v1/openapi.json",
             "/v1/bundles",
             "/v1/bundles/{digest}",

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::changes::ChangeError;
 use crate::exchange::chain;
 use crate::outcome::Code;
 use crate::request_id::RequestId;
@@ -108,6 +109,15 @@ impl Problem {
             .headers_mut()
             .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        match &error {
+            ChangeError::Store(refused) => super::bundles::refused(refused),
+            ChangeError::Panicked(_) => Self::internal(&error),
+        }
     }
 }
 

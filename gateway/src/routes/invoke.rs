@@ -52,6 +52,7 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
     };
     let mut invocation = Invocation::new(gateway.clone(), revision.clone(), call.id, call.arrived);
     let answered = async {
+        invocation.enter()?;
         let admitted = admission::admit(revision, &head, call.arrived, call.time)?;
         reply::clean_request(&mut head.headers);
         match admitted.revision.settings.runtime {
@@ -145,7 +146,8 @@ fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
     }
 }
 
-fn trace(head: &Parts) -> Option<&str> {
+/// The trace id that a request carries.
+pub(crate) fn trace(head: &Parts) -> Option<&str> {
     head.headers
         .get("x-amzn-trace-id")
         .and_then(|trace| trace.to_str().ok())
@@ -157,7 +159,8 @@ fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(S
         deadline_ms: admitted.deadline.epoch_ms(),
         trace_id: trace(head).map(str::to_owned),
         // Handlers take it apart by its colons, so it has Lambda's shape.
-        arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", call.name),
+        arn: crate::lambda::function_arn(&call.name),
+        client_context: None,
         env,
     }
 }
@@ -174,7 +177,8 @@ async fn acquire(gateway: &Gateway, admitted: &Admitted, invocation: &mut Invoca
     }
 }
 
-fn no_lease(error: &AcquireError, errors: Errors, invocation: &Invocation) -> Outcome {
+/// What a call by HTTP gets that got no lease.
+pub(crate) fn no_lease(error: &AcquireError, errors: Errors, invocation: &Invocation) -> Outcome {
     let detail = exchange::chain(error);
     let outcome = match error {
         AcquireError::QueueFull => Outcome::new(Code::QueueFull, "too many requests wait for this function"),
@@ -207,7 +211,8 @@ fn no_lease(error: &AcquireError, errors: Errors, invocation: &Invocation) -> Ou
     outcome.detail(detail)
 }
 
-fn failure(failed: Failed, errors: Errors, invocation: &Invocation) -> Outcome {
+/// What a call by HTTP gets whose exchange failed.
+pub(crate) fn failure(failed: Failed, errors: Errors, invocation: &Invocation) -> Outcome {
     if let Failed::Function(failure) = &failed {
         invocation.log_failure(failure);
     }

@@ -7,6 +7,7 @@ mod bare;
 mod failing;
 mod hostile;
 mod invoking;
+mod lambda;
 mod platform;
 mod promtool;
 mod puppet;

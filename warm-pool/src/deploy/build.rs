@@ -126,6 +126,7 @@ async fn exchange(
         deadline_ms: u64::try_from(at.as_millis()).unwrap_or(u64::MAX),
         trace_id: None,
         arn: String::new(),
+        client_context: None,
         env: Vec::new(),
     })?;
     lane.push_end()?;

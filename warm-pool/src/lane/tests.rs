@@ -58,6 +58,7 @@ fn invoke() -> Invoke {
         deadline_ms: 1,
         trace_id: None,
         arn: "arn".into(),
+        client_context: None,
         env: Vec::new(),
     }
 }

@@ -365,6 +365,23 @@ fn a_new_revision_drains_the_old_one() {
 }
 
 #[test]
+fn a_revision_that_is_called_again_keeps_its_instance_beside_the_live_one() {
+    let mut desk = Desk::new();
+    desk.warm();
+    let held = desk.lane();
+    desk.shelf.retire(desk.now, Some(number(2)), &mut desk.out);
+    assert_eq!(desk.shelf.counts().draining, 1);
+    let Acquired::Waits(waiter) = desk.acquire_of(1, MS * 1000) else {
+        panic!("its only instance is busy")
+    };
+    assert_eq!(desk.shelf.counts().draining, 0);
+    assert!(desk.shelf.cancel_waiter(desk.now, waiter));
+    desk.took();
+    assert_eq!(desk.give_back(held), []);
+    assert_eq!(desk.lane().kind, GrantKind::Warm);
+}
+
+#[test]
 fn a_removed_function_refuses_and_a_later_deploy_is_first_again() {
     let mut desk = Desk::new();
     let instance = desk.warm();

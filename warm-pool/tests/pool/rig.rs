@@ -202,6 +202,7 @@ pub(crate) async fn send(lease: &mut Lease, request: &str, event: &str) {
         deadline_ms: 4_000_000_000_000,
         trace_id: None,
         arn: "arn:aws:lambda:local:000000000000:function:hello".into(),
+        client_context: None,
         env: Vec::new(),
     };
     lease

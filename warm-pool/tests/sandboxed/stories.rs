@@ -53,6 +53,7 @@ async fn exchange(lease: &mut Lease, event: &str) -> Result<Result<String, Strin
         deadline_ms: 4_000_000_000_000,
         trace_id: None,
         arn: "arn".into(),
+        client_context: None,
         env: Vec::new(),
     };
     lease

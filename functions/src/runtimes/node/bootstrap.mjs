@@ -157,7 +157,7 @@ function contextOf(invoke) {
     invokedFunctionArn: invoke.arn,
     awsRequestId: invoke.request_id,
     identity: undefined,
-    clientContext: undefined,
+    clientContext: invoke.client_context ? JSON.parse(invoke.client_context) : undefined,
     getRemainingTimeInMillis: () => Math.max(0, invoke.deadline_ms - Date.now()),
   };
 }

@@ -133,6 +133,23 @@ class Identity:
     cognito_identity_pool_id = None
 
 
+class ClientContext:
+    """What the caller of an invocation says about itself, with the names that Lambda gives the parts."""
+
+    def __init__(self, text):
+        told = json.loads(text)
+        client = told.get("client")
+        self.client = Client(client) if isinstance(client, dict) else None
+        self.custom = told.get("custom")
+        self.env = told.get("env")
+
+
+class Client:
+    def __init__(self, told):
+        for name in ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name"):
+            setattr(self, name, told.get(name))
+
+
 class Context:
     """The second argument of a handler, with the names that Lambda gives it."""
 
@@ -147,6 +164,8 @@ class Context:
         self.aws_request_id = invoke["request_id"]
         self.invoked_function_arn = invoke["arn"]
         self.identity = Identity()
+        if invoke.get("client_context"):
+            self.client_context = ClientContext(invoke["client_context"])
         self._deadline_ms = invoke["deadline_ms"]
 
     def get_remaining_time_in_millis(self):

@@ -110,12 +110,16 @@ fn a_newer_database_is_left_alone() {
     deploy(&store, "hello", "one");
     drop(store);
     let database = Connection::open(dir.path().join("fn.db")).unwrap();
-    database.pragma_update(None, "user_version", 2).unwrap();
+    database
+        .pragma_update(None, "user_version", schema::VERSION + 1)
+        .unwrap();
     match refused(dir.path()) {
-        StoreError::NewerVersion { found, known, .. } => assert_eq!((found, known), (2, schema::VERSION)),
+        StoreError::NewerVersion { found, known, .. } => {
+            assert_eq!((found, known), (schema::VERSION + 1, schema::VERSION))
+        }
         error => panic!("{error:?}"),
     }
-    database.pragma_update(None, "user_version", 1).unwrap();
+    database.pragma_update(None, "user_version", schema::VERSION).unwrap();
     drop(database);
     check_consistent(&Store::open(dir.path()).unwrap());
 }

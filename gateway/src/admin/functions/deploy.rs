@@ -24,8 +24,9 @@ use warm_pool::{BuildError, CheckError, CheckReport};
 use super::super::Problem;
 use super::super::bundles::refused;
 use super::super::problem::ErrorDocument;
-use super::{blocking, named, whole};
+use super::{blocking, named};
 use crate::bodies::Charge;
+use crate::changes::whole;
 use crate::exchange::chain;
 use crate::gateway::Gateway;
 use crate::limits;
@@ -187,17 +188,13 @@ fn unbuilt(error: &BuildError) -> Problem {
 
 /// Makes the revision durable, then live, then known to the pool. Never interrupted.
 async fn commit(
-    gateway: &Gateway,
+    gateway: &Arc<Gateway>,
     name: FunctionName,
     bundle: Digest,
     settings: Settings,
 ) -> Result<RevisionNumber, Problem> {
-    let _order = gateway.changes.lock().await;
-    let store = gateway.store.clone();
-    let deployed = blocking(move || store.deploy(&name, bundle, settings)).await?;
-    let revision = deployed.map_err(|error| refused(&error))?;
-    gateway.live.set(revision.clone());
-    gateway.pool.provision(&revision);
+    let turn = gateway.changes.turn(gateway).await;
+    let revision = turn.deploy(name, bundle, settings, None).await?;
     Ok(revision.number)
 }
 

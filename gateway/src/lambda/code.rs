@@ -1,0 +1,154 @@
+//! A function's code as clients send it: a zip in base64, which becomes a bundle.
+//!
+//! The zip comes from anybody who has the key pair; it goes through the same checks as every archive ([`functions::bundle`]): no path and no link
+//! leads out, nothing is there twice, and files and bytes are counted while they are unpacked.
+
+use std::io::{Seek, Write};
+use std::path::Path;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use functions::bundle::{self, BundleError};
+use functions::store::StoreError;
+use functions::{Digest, Store};
+use serde::Deserialize;
+use sha2::Digest as _;
+
+use super::fault::Fault;
+
+/// Most bytes of a zip: what Lambda takes in a call.
+const MOST_ZIP: usize = 50 * 1024 * 1024;
+
+/// Where the code is.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub(super) struct Code {
+    zip_file: Option<String>,
+    s3_bucket: Option<String>,
+    image_uri: Option<String>,
+}
+
+/// Code that is in the store.
+pub(super) struct Stored {
+    /// The bundle.
+    pub(super) bundle: Digest,
+    /// SHA-256 of the zip, in base64.
+    pub(super) sha256: String,
+    /// Bytes of the zip.
+    pub(super) size: u64,
+}
+
+impl Code {
+    /// The zip, out of base64.
+    pub(super) fn zip(&self) -> Result<Vec<u8>, Fault> {
+        if self.image_uri.is_some() {
+            return Err(Fault::invalid(
+                "ImageUri is not supported by this server yet; send the code as ZipFile",
+            ));
+        }
+        if self.s3_bucket.is_some() {
+            return Err(Fault::invalid(
+                "S3Bucket is not supported by this server; send the code as ZipFile",
+            ));
+        }
+        let coded = self
+            .zip_file
+            .as_deref()
+            .ok_or_else(|| Fault::invalid("the code is missing; send it as ZipFile"))?;
+        let zip = STANDARD
+            .decode(coded)
+            .map_err(|error| Fault::invalid(format!("ZipFile is not base64: {error}")))?;
+        match zip.len() {
+            0 => Err(Fault::invalid("Uploaded file must be a non-empty zip")),
+            bytes if bytes > MOST_ZIP => Err(Fault::invalid(format!(
+                "ZipFile has {bytes} bytes, at most {MOST_ZIP} are allowed"
+            ))),
+            _ => Ok(zip),
+        }
+    }
+}
+
+/// Takes a zip into the store. Blocks.
+pub(super) fn store(store: &Store, zip: &[u8]) -> Result<Stored, Fault> {
+    let packed = repacked(&store.scratch_dir(), zip)?;
+    let added = store.add_bundle(packed)?;
+    Ok(Stored {
+        bundle: added.digest,
+        sha256: STANDARD.encode(sha2::Sha256::digest(zip)),
+        size: zip.len() as u64,
+    })
+}
+
+/// A zip as the archive that the store takes, in a file without a name.
+fn repacked(scratch: &Path, zip: &[u8]) -> Result<std::fs::File, Fault> {
+    let failed = |source| {
+        Fault::from(StoreError::from(BundleError::Write {
+            path: scratch.to_owned(),
+            source,
+        }))
+    };
+    let dir = tempfile::tempdir_in(scratch).map_err(failed)?;
+    let (file, tree) = (dir.path().join("zip"), dir.path().join("tree"));
+    std::fs::write(&file, zip).map_err(failed)?;
+    std::fs::create_dir(&tree).map_err(failed)?;
+    bundle::from_zip(&file, &tree).map_err(|error| Fault::from_bundle(&error))?;
+    let mut packed = tempfile::tempfile_in(scratch).map_err(failed)?;
+    bundle::pack(&tree, &packed).map_err(|error| Fault::from_bundle(&error))?;
+    packed.flush().and_then(|()| packed.rewind()).map_err(failed)?;
+    Ok(packed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(document: serde_json::Value) -> Result<Vec<u8>, Fault> {
+        serde_json::from_value::<Code>(document).unwrap().zip()
+    }
+
+    #[test]
+    fn code_that_is_no_zip_says_what_to_send() {
+        for (document, reason) in [
+            (serde_json::json!({}), "send it as ZipFile"),
+            (serde_json::json!({ "ImageUri": "x" }), "ImageUri is not supported"),
+            (
+                serde_json::json!({ "S3Bucket": "x", "S3Key": "y" }),
+                "S3Bucket is not supported",
+            ),
+            (serde_json::json!({ "ZipFile": "***" }), "not base64"),
+            (serde_json::json!({ "ZipFile": "" }), "non-empty"),
+            (
+                serde_json::json!({ "ZipFile": "A".repeat(70_000_000) }),
+                "at most 52428800",
+            ),
+        ] {
+            let said = code(document).unwrap_err();
+            assert!(said.message().contains(reason), "{}", said.message());
+        }
+        assert_eq!(code(serde_json::json!({ "ZipFile": "YWI=" })).unwrap(), b"ab");
+    }
+
+    #[test]
+    fn bytes_that_are_no_zip_are_refused_without_a_path_of_ours() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&dir.path().join("state")).unwrap();
+        let Err(fault) = super::store(&store, b"no zip") else {
+            panic!("it was taken");
+        };
+        assert!(
+            fault.message().starts_with("Could not unzip uploaded file."),
+            "{}",
+            fault.message()
+        );
+        assert!(
+            !fault.message().contains(dir.path().to_str().unwrap()),
+            "{}",
+            fault.message()
+        );
+        assert_eq!(
+            std::fs::read_dir(store.scratch_dir()).unwrap().count(),
+            0,
+            "nothing is left"
+        );
+    }
+}
