@@ -301,12 +301,12 @@ async fn an_end_meanwhile_is_told_to_all_who_wait() {
 async fn a_frozen_sandbox_answers_when_it_is_thawed_and_its_end_ends_the_wait() {
     let house = House::new().await;
     let (sandbox, _log) = up(&house, "unix('/tmp/s'); serve(tcp(8080), b'here')").await;
-    if !sandbox.freeze().unwrap() {
+    let Some(frozen) = sandbox.freeze().unwrap() else {
         println!(
             "SKIP a_frozen_sandbox_answers_when_it_is_thawed_and_its_end_ends_the_wait: no unified hierarchy of ours"
         );
         return;
-    }
+    };
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
     // Callers who give up leave no more behind than four answers, which those after them take.
@@ -320,14 +320,14 @@ async fn a_frozen_sandbox_answers_when_it_is_thawed_and_its_end_ends_the_wait() 
     assert!(open() <= before + 4, "{before} became {}", open());
     let mut waiting = Box::pin(sandbox.tcp_socket());
     assert!((&mut waiting).now_or_never().is_none());
-    sandbox.thaw().unwrap();
+    frozen.thaw().unwrap();
     assert_eq!(ask(connect(waiting.await.unwrap(), 8080).await.unwrap()).await, "here");
     let all = try_join_all((0..10).map(|_| sandbox.tcp_socket())).await.unwrap();
     assert_eq!(all.len(), 10);
     drop(all);
     assert!(open() <= before + 1, "{before} became {}", open());
 
-    sandbox.freeze().unwrap();
+    let _frozen = sandbox.freeze().unwrap();
     let waiting = async { sandbox.tcp_socket().await };
     let (waited, ()) = tokio::join!(waiting, async { sandbox.kill() });
     assert!(matches!(waited, Err(ReachError::Ended)), "{waited:?}");
@@ -337,12 +337,12 @@ async fn a_frozen_sandbox_answers_when_it_is_thawed_and_its_end_ends_the_wait() 
 async fn a_frozen_sandbox_can_be_connected_to_by_path() {
     let house = House::new().await;
     let (sandbox, _log) = up(&house, "serve(unix('/tmp/s'), b'here')").await;
-    if !sandbox.freeze().unwrap() {
+    let Some(frozen) = sandbox.freeze().unwrap() else {
         println!("SKIP a_frozen_sandbox_can_be_connected_to_by_path: no unified hierarchy of ours");
         return;
-    }
+    };
     let socket = sandbox.connect_unix("/tmp/s").await.unwrap();
-    sandbox.thaw().unwrap();
+    frozen.thaw().unwrap();
     assert_eq!(ask_unix(socket), "here");
 }
 
