@@ -12,11 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Manifest, Runtime};
 
-/// Files that may hold a Python handler, in the order they are looked at, with the function looked for first.
-const PYTHON_FILES: [(&str, [&str; 2]); 3] = [
-    ("handler", ["handler", "lambda_handler"]),
-    ("lambda_function", ["lambda_handler", "handler"]),
-    ("main", ["handler", "lambda_handler"]),
+/// Files that may hold a Python handler, in the order they are looked at, with the function looked for first. A file that has
+/// a handler and a web app has the handler to adapt the app.
+const PYTHON_FILES: [(&str, &[&str]); 6] = [
+    ("handler", &["handler", "lambda_handler", "app", "application"]),
+    ("lambda_function", &["lambda_handler", "handler"]),
+    ("main", &["handler", "lambda_handler", "app", "application"]),
+    ("app", &["handler", "lambda_handler", "app", "application"]),
+    ("wsgi", &["application", "app"]),
+    ("asgi", &["application", "app"]),
 ];
 /// Files that may hold a Node handler, in the order they are looked at.
 const NODE_FILES: [&str; 5] = ["index.mjs", "index.js", "handler.mjs", "handler.js", "index.cjs"];
@@ -45,12 +49,12 @@ pub enum DetectError {
     #[error("nothing here looks like a function")]
     Nothing,
     /// A file of the right name, but no function in it that could be called.
-    #[error("{file} defines neither {} nor {}", .functions[0], .functions[1])]
+    #[error("{file} defines neither {}", nor(.functions))]
     NoFunction {
         /// The file.
         file: String,
         /// The functions that were looked for.
-        functions: [&'static str; 2],
+        functions: &'static [&'static str],
     },
     /// A handler for Python and one for Node.
     #[error("{python} is a handler for python and {node} one for node")]
@@ -153,6 +157,14 @@ impl Manifest {
     }
 }
 
+/// "a, b nor c"
+fn nor(names: &[&str]) -> String {
+    match names {
+        [all @ .., last] if !all.is_empty() => format!("{} nor {last}", all.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 fn undecided(dir: &Path) -> Result<Detected, DetectError> {
     match (python(dir), node(dir)) {
         (Ok(Some(python)), Ok(Some(node))) => Err(DetectError::Ambiguous {
@@ -239,7 +251,7 @@ fn python(dir: &Path) -> Result<Option<Detected>, DetectError> {
             continue;
         }
         let source = read(&path)?;
-        match functions.into_iter().find(|function| defines(&source, function)) {
+        match functions.iter().find(|function| defines(&source, function)) {
             Some(function) => {
                 return Ok(Some(Detected {
                     runtime: Runtime::Python,

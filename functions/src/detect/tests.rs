@@ -51,6 +51,24 @@ fn python_handlers_are_found_by_file_and_function() {
 }
 
 #[test]
+fn web_apps_are_found_where_their_frameworks_put_them() {
+    for (file, source, handler) in [
+        ("app.py", "app = Flask(__name__)\n", "app.app"),
+        ("wsgi.py", "application = get_wsgi_application()\n", "wsgi.application"),
+        ("asgi.py", "application = get_asgi_application()\n", "asgi.application"),
+        ("main.py", "app = FastAPI()\n", "main.app"),
+        ("main.py", "app = FastAPI()\nhandler = Mangum(app)\n", "main.handler"),
+        (
+            "app.py",
+            "app = Api()\ndef lambda_handler(event, context): pass\n",
+            "app.lambda_handler",
+        ),
+    ] {
+        assert_eq!(found(&[(file, source)]), format!("python {handler}"));
+    }
+}
+
+#[test]
 fn only_the_top_of_a_module_counts() {
     for source in [
         "def handler(e, c): pass",

@@ -57,13 +57,14 @@ fn every_manifest_is_valid_and_every_directory_is_what_it_looks_like() {
         manifest.resolve(&name, &detected).unwrap();
         let (runtime, handler) = match path.file_name().unwrap().to_str().unwrap() {
             "hello-python" | "resize-python" => (Runtime::Python, "handler.handler"),
+            "flask-python" => (Runtime::Python, "app.app"),
             "hello-node" | "api-node" => (Runtime::Node, "index.handler"),
             "hello-shell" => (Runtime::Stdio, "handler.sh"),
             other => panic!("{other} is not known here"),
         };
         assert_eq!((detected.runtime, detected.handler.as_str()), (runtime, handler));
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 7);
 }
 
 #[test]

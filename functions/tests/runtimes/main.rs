@@ -7,3 +7,5 @@ mod host;
 mod node;
 mod python;
 mod stdio;
+mod web;
+mod wsgi;
