@@ -1,5 +1,6 @@
 //! Web apps in unmodified frameworks, served by the shims without a server of their own.
 
+mod fastapi;
 mod flask;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
@@ -95,6 +96,6 @@ async fn flows(server: &Server, name: &str) {
     let first = reply.chunk().await.expect("a piece").expect("a piece");
     assert!(first.starts_with(b"tick"), "{first:?}");
     drop(reply);
-    // The connection is closed while this waits, which ends the call.
-    server.scaled_to_zero(name).await;
+    // The connection is closed while this waits, which ends the call; and another process answers.
+    get(server, name, "/items/z").await.good();
 }

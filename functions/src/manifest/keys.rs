@@ -85,7 +85,7 @@ pub const KEYS: &[Key] = &[
         default: Some("auto"),
         bounds: None,
         doc: "How the handler is called. `auto`: what its parameters say, see docs/contracts. `event`: \
-              `handler(event, context)`. `wsgi`: `app(environ, start_response)`, in Python.",
+              `handler(event, context)`. `wsgi`: `app(environ, start_response)`, `asgi`: `app(scope, receive, send)`, both in Python.",
     },
     Key {
         name: "memory",

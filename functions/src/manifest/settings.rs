@@ -236,6 +236,8 @@ words! {
         Event = "event",
         /// `app(environ, start_response)`, Python only.
         Wsgi = "wsgi",
+        /// `app(scope, receive, send)`, Python only.
+        Asgi = "asgi",
     }
 }
 
@@ -252,7 +254,7 @@ impl Signature {
         match self {
             Signature::Auto => true,
             Signature::Event => runtime != Runtime::Stdio,
-            Signature::Wsgi => runtime == Runtime::Python,
+            Signature::Wsgi | Signature::Asgi => runtime == Runtime::Python,
         }
     }
 }

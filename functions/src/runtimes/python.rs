@@ -17,7 +17,7 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
 };
 
 /// What is loaded beside the shim when a function is a web app, or may be one.
-pub(super) const BESIDE: [BaseFile; 3] = [
+pub(super) const BESIDE: [BaseFile; 4] = [
     BaseFile {
         path: "/var/runtime/python/choice.py",
         mode: 0o444,
@@ -27,6 +27,11 @@ pub(super) const BESIDE: [BaseFile; 3] = [
         path: "/var/runtime/python/request.py",
         mode: 0o444,
         contents: include_bytes!("python/request.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/asgi.py",
+        mode: 0o444,
+        contents: include_bytes!("python/asgi.py"),
     },
     BaseFile {
         path: "/var/runtime/python/wsgi.py",

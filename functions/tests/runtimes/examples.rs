@@ -57,6 +57,7 @@ fn every_manifest_is_valid_and_every_directory_is_what_it_looks_like() {
         manifest.resolve(&name, &detected).unwrap();
         let (runtime, handler) = match path.file_name().unwrap().to_str().unwrap() {
             "hello-python" | "resize-python" => (Runtime::Python, "handler.handler"),
+            "fastapi-python" => (Runtime::Python, "main.app"),
             "flask-python" => (Runtime::Python, "app.app"),
             "hello-node" | "api-node" => (Runtime::Node, "index.handler"),
             "hello-shell" => (Runtime::Stdio, "handler.sh"),
@@ -64,7 +65,7 @@ fn every_manifest_is_valid_and_every_directory_is_what_it_looks_like() {
         };
         assert_eq!((detected.runtime, detected.handler.as_str()), (runtime, handler));
     }
-    assert_eq!(seen, 7);
+    assert_eq!(seen, 8);
 }
 
 #[test]

@@ -97,6 +97,8 @@ fn a_signature_fits_its_runtime() {
         (Runtime::Python, "auto", true),
         (Runtime::Python, "event", true),
         (Runtime::Python, "wsgi", true),
+        (Runtime::Python, "asgi", true),
+        (Runtime::Node, "asgi", false),
         (Runtime::Node, "event", true),
         (Runtime::Node, "wsgi", false),
         (Runtime::Stdio, "auto", true),

@@ -24,6 +24,8 @@ def choose(target, name, signature):
         return target
     if signature == "wsgi":
         return beside("wsgi").Wsgi(target)
+    if signature == "asgi":
+        return beside("asgi").Asgi(target)
     raise shim.Failure("Runtime.InvalidSignature", f"signature {signature!r} is not known for Python")
 
 

@@ -30,8 +30,8 @@ class Request:
         self.host, _, port = host.decode("latin-1").rpartition(":")
         if not port.isdecimal():
             self.host = host.decode("latin-1")
-            port = (self.header("x-forwarded-port") or b"80").decode("latin-1")
-        self.port = port
+            port = (self.header("x-forwarded-port") or b"").decode("latin-1")
+        self.port = port if port.isdecimal() else "80"
 
     def header(self, wanted):
         """The value of the first line of that name, None without one."""
