@@ -1,6 +1,8 @@
 //! Web apps in unmodified frameworks, served by the shims without a server of their own.
 
+mod express;
 mod fastapi;
+mod fastify;
 mod flask;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};

@@ -85,7 +85,8 @@ pub const KEYS: &[Key] = &[
         default: Some("auto"),
         bounds: None,
         doc: "How the handler is called. `auto`: what its parameters say, see docs/contracts. `event`: \
-              `handler(event, context)`. `wsgi`: `app(environ, start_response)`, `asgi`: `app(scope, receive, send)`, both in Python.",
+              `handler(event, context)`. `wsgi`: `app(environ, start_response)`, `asgi`: `app(scope, receive, send)`, both in Python. `http`: \
+              `(req, res)`, `fetch`: `fetch(request)`, both in Node.",
     },
     Key {
         name: "memory",

@@ -238,6 +238,10 @@ words! {
         Wsgi = "wsgi",
         /// `app(scope, receive, send)`, Python only.
         Asgi = "asgi",
+        /// `(req, res)`, as `node:http` calls it, Node only.
+        Http = "http",
+        /// `fetch(request)`, Node only.
+        Fetch = "fetch",
     }
 }
 
@@ -255,6 +259,7 @@ impl Signature {
             Signature::Auto => true,
             Signature::Event => runtime != Runtime::Stdio,
             Signature::Wsgi | Signature::Asgi => runtime == Runtime::Python,
+            Signature::Http | Signature::Fetch => runtime == Runtime::Node,
         }
     }
 }

@@ -28,6 +28,7 @@ pub fn base_files() -> Vec<BaseFile> {
     [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP, node::REHEARSAL]
         .into_iter()
         .chain(python::BESIDE)
+        .chain(node::BESIDE)
         .chain(build::SCRIPTS.iter().cloned())
         .collect()
 }

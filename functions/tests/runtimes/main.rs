@@ -6,6 +6,7 @@ mod asgi;
 mod examples;
 mod host;
 mod node;
+mod node_apps;
 mod python;
 mod stdio;
 mod web;
