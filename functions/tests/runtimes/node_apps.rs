@@ -87,7 +87,7 @@ fn the_response_keeps_the_rules_of_node() {
          for (let n = 0; n < 80; n += 1) res.setHeader(`X-${n}`, n);\n  res.statusCode = 202;\n  return res.end(Buffer.from(String(res.getHeader('x-7'))));\n}\n\
          if (req.url === '/keep') {\n  res.writeHead(200, { Connection: 'keep-alive', 'Content-Length': 2 });\n  return res.end('ok');\n}\n\
          if (req.url === '/chunked') {\n  res.writeHead(200, { 'Transfer-Encoding': 'chunked', Trailer: 'x-t' });\n  res.write('a');\n  \
-         res.addTrailers({ 'x-t': '1' });\n  return res.end('b');\n}\n\
+         res.write(Buffer.alloc(70000, 'x'));\n  res.addTrailers({ 'x-t': '1' });\n  return res.end('\\r\\n0\\r\\n');\n}\n\
          if (req.url === '/early') {\n  res.writeContinue();\n  res.writeEarlyHints({ link: '</a>; rel=preload' });\n  return res.end('late');\n}\n\
          if (req.url === '/none') {\n  res.writeHead(204);\n  return res.end();\n}\n\
          if (req.url === '/events') {\n  const seen = [];\n  res.on('finish', () => seen.push('finish'));\n  res.on('close', () => console.log(...seen, 'close', res.headersSent, res.writableFinished));\n  \
@@ -105,7 +105,7 @@ fn the_response_keeps_the_rules_of_node() {
     assert_eq!(web::lines(&answer, "x-79"), ["79"]);
     for (path, status, body) in [
         ("/keep", 200, "ok"),
-        ("/chunked", 200, "ab"),
+        ("/chunked", 200, &format!("a{}\r\n0\r\n", "x".repeat(70000))),
         ("/early", 200, "late"),
         ("/none", 204, ""),
         ("/events", 200, "x"),

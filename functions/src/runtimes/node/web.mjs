@@ -94,6 +94,39 @@ function utf8(value) {
 
 // --- (req, res) ------------------------------------------------------------------------------------------------------
 
+/** The body of a reply whose app has asked for chunks (RFC 9112 section 7.1), as Node writes them. */
+class Chunks {
+  constructor() {
+    this.line = Buffer.alloc(0);
+    // Bytes of the present chunk that are still to come, with the end of line behind it.
+    this.left = 0;
+    this.ended = false;
+  }
+
+  /** The pieces of the body in these bytes. What comes after the last chunk, trailers, goes nowhere. */
+  take(bytes) {
+    const pieces = [];
+    while (bytes.length && !this.ended) {
+      if (this.left) {
+        const count = Math.min(this.left > 2 ? this.left - 2 : this.left, bytes.length);
+        if (this.left > 2) pieces.push(bytes.subarray(0, count));
+        this.left -= count;
+        bytes = bytes.subarray(count);
+        continue;
+      }
+      this.line = Buffer.concat([this.line, bytes]);
+      const end = this.line.indexOf('\r\n');
+      if (end < 0) break;
+      const size = parseInt(this.line.toString('latin1', 0, end), 16);
+      bytes = this.line.subarray(end + 2);
+      this.line = Buffer.alloc(0);
+      this.left = size + 2;
+      this.ended = !size;
+    }
+    return pieces;
+  }
+}
+
 /** One connection: a call that reads as a request, and writes that become its reply. */
 class Connection extends Duplex {
   constructor(call, request) {
@@ -101,6 +134,7 @@ class Connection extends Duplex {
     this.call = call;
     this.head = Buffer.alloc(0);
     this.begun = false;
+    this.chunks = null;
     this.failure = null;
     // What apps ask a socket for.
     this.remoteAddress = request.address;
@@ -154,7 +188,7 @@ class Connection extends Duplex {
       const buffers = [];
       for (const chunk of chunks) {
         const body = this.begun ? chunk : this.beginning(chunk, buffers);
-        if (body.length) buffers.push(...this.call.body(body));
+        for (const piece of this.chunks ? this.chunks.take(body) : [body]) buffers.push(...this.call.body(piece));
       }
       if (!buffers.length || this.call.transmit(buffers)) done();
       else this.call.lane.socket.once('drain', () => done());
@@ -176,6 +210,7 @@ class Connection extends Duplex {
     // 100 and 103 come before the reply, which may stand in the same chunk.
     if (status < 200 && status !== 101) return this.beginning(rest, buffers);
     const pairs = lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]);
+    if (pairs.some(([name, value]) => name.toLowerCase() === 'transfer-encoding' && /chunked$/i.test(value))) this.chunks = new Chunks();
     buffers.push(...headOf(this.call, status, pairs.filter(([name]) => !NOT_PASSED.has(name.toLowerCase()))));
     this.begun = true;
     return rest;
@@ -214,10 +249,9 @@ export function served(app) {
   }
   server.maxHeaderSize ??= LONGEST_HEAD;
   server.prependListener('request', (req, res) => {
-    // Without chunks, whoever asks for them, and with one reply only, a reply ends with its connection.
+    // With one reply only, and no chunks unless the app wants them, a reply ends with its connection.
     res.useChunkedEncodingByDefault = false;
     res.shouldKeepAlive = false;
-    Object.defineProperty(res, 'chunkedEncoding', { get: () => false, set: () => {} });
     res.on('finish', () => req.socket.end());
   });
   // What Node's parser refuses is the caller's error, and not the function's.
