@@ -4,6 +4,7 @@ mod express;
 mod fastapi;
 mod fastify;
 mod flask;
+mod framework;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tests::Server;

@@ -85,8 +85,9 @@ pub const KEYS: &[Key] = &[
         default: Some("auto"),
         bounds: None,
         doc: "How the handler is called. `auto`: what its parameters say, see docs/contracts. `event`: \
-              `handler(event, context)`. `wsgi`: `app(environ, start_response)`, `asgi`: `app(scope, receive, send)`, both in Python. `http`: \
-              `(req, res)`, `fetch`: `fetch(request)`, both in Node.",
+              `handler(event, context)`. `wsgi`: `app(environ, start_response)`, `asgi`: `app(scope, receive, send)`, both in Python. `fetch`: \
+              `fetch(request)`, in Node. `http`: `(req, res)` in Node, `(request)` of the Functions Framework in Python. `cloudevent`: \
+              a CloudEvent of the Functions Framework.",
     },
     Key {
         name: "memory",

@@ -238,8 +238,10 @@ words! {
         Wsgi = "wsgi",
         /// `app(scope, receive, send)`, Python only.
         Asgi = "asgi",
-        /// `(req, res)`, as `node:http` calls it, Node only.
+        /// `(req, res)`, as `node:http` calls it, in Node; a function of a request of the Functions Framework in Python.
         Http = "http",
+        /// A function of a CloudEvent, of the Functions Framework.
+        CloudEvent = "cloudevent",
         /// `fetch(request)`, Node only.
         Fetch = "fetch",
     }
@@ -257,9 +259,9 @@ impl Signature {
     pub fn fits(self, runtime: Runtime) -> bool {
         match self {
             Signature::Auto => true,
-            Signature::Event => runtime != Runtime::Stdio,
+            Signature::Event | Signature::Http | Signature::CloudEvent => runtime != Runtime::Stdio,
             Signature::Wsgi | Signature::Asgi => runtime == Runtime::Python,
-            Signature::Http | Signature::Fetch => runtime == Runtime::Node,
+            Signature::Fetch => runtime == Runtime::Node,
         }
     }
 }

@@ -19,11 +19,16 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
 };
 
 /// What is loaded beside the shim when a function is a web app, or may be one.
-pub(super) const BESIDE: [BaseFile; 2] = [
+pub(super) const BESIDE: [BaseFile; 3] = [
     BaseFile {
         path: "/var/runtime/node/choice.mjs",
         mode: 0o444,
         contents: include_bytes!("node/choice.mjs"),
+    },
+    BaseFile {
+        path: "/var/runtime/node/framework.mjs",
+        mode: 0o444,
+        contents: include_bytes!("node/framework.mjs"),
     },
     BaseFile {
         path: "/var/runtime/node/web.mjs",

@@ -17,7 +17,7 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
 };
 
 /// What is loaded beside the shim when a function is a web app, or may be one.
-pub(super) const BESIDE: [BaseFile; 4] = [
+pub(super) const BESIDE: [BaseFile; 6] = [
     BaseFile {
         path: "/var/runtime/python/choice.py",
         mode: 0o444,
@@ -32,6 +32,16 @@ pub(super) const BESIDE: [BaseFile; 4] = [
         path: "/var/runtime/python/asgi.py",
         mode: 0o444,
         contents: include_bytes!("python/asgi.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/cloudevents.py",
+        mode: 0o444,
+        contents: include_bytes!("python/cloudevents.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/framework.py",
+        mode: 0o444,
+        contents: include_bytes!("python/framework.py"),
     },
     BaseFile {
         path: "/var/runtime/python/wsgi.py",

@@ -58,6 +58,8 @@ fn every_manifest_is_valid_and_every_directory_is_what_it_looks_like() {
         manifest.resolve(&name, &detected).unwrap();
         let (runtime, handler) = match path.file_name().unwrap().to_str().unwrap() {
             "hello-python" | "resize-python" => (Runtime::Python, "handler.handler"),
+            "functions-framework-python" => (Runtime::Python, "main.hello"),
+            "functions-framework-node" => (Runtime::Node, "index.hello"),
             "fastapi-python" => (Runtime::Python, "main.app"),
             "flask-python" => (Runtime::Python, "app.app"),
             "hello-node" | "api-node" | "express-node" | "fetch-node" => (Runtime::Node, "index.handler"),
@@ -66,7 +68,7 @@ fn every_manifest_is_valid_and_every_directory_is_what_it_looks_like() {
         };
         assert_eq!((detected.runtime, detected.handler.as_str()), (runtime, handler));
     }
-    assert_eq!(seen, 10);
+    assert_eq!(seen, 12);
 }
 
 #[test]

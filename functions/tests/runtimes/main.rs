@@ -4,6 +4,7 @@
 
 mod asgi;
 mod examples;
+mod framework;
 mod host;
 mod node;
 mod node_apps;

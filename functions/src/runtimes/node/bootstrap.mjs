@@ -278,6 +278,15 @@ async function load(spec) {
     if (typeof whole === 'function' || isApp(whole)) found = whole;
   }
   const signature = env.FN_SIGNATURE ?? 'auto';
+  if (found === undefined || signature === 'cloudevent' || (signature === 'auto' && env.FUNCTION_SIGNATURE_TYPE)) {
+    const isThere = Object.keys(require.cache).some((one) => one.includes('/@google-cloud/functions-framework/'));
+    if (isThere || found !== undefined) {
+      const { registered } = await import('./framework.mjs');
+      const kind = signature === 'auto' ? env.FUNCTION_SIGNATURE_TYPE : signature;
+      const serve = await registered(file, exported, found, kind, { Failure, STREAMING, describe, toBytes });
+      if (serve) return { [SERVE]: serve };
+    }
+  }
   if (typeof found === 'function' && (signature === 'event' || (signature === 'auto' && !byDefault && isPlain(found)))) return found;
   if (typeof found !== 'function' && !isApp(found)) throw missingExport(loaded, exported, file, found);
   const { choose } = await import('./choice.mjs');

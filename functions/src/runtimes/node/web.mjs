@@ -231,8 +231,11 @@ class Connection extends Duplex {
   }
 }
 
-/** An app that has the form of a listener of 'request', or is a server that has listeners. */
-export function served(app) {
+/**
+ * An app that has the form of a listener of 'request', or is a server that has listeners. A `gate` refuses requests by a status
+ * and a text.
+ */
+export function served(app, gate = null) {
   let server = app;
   if (typeof app === 'function') {
     server = http.createServer({ maxHeaderSize: LONGEST_HEAD });
@@ -262,7 +265,14 @@ export function served(app) {
     });
   }
   return (call, event) => {
-    const connection = new Connection(call, requestOf(event));
+    const request = requestOf(event);
+    const refused = gate?.(request);
+    if (refused) {
+      const head = headOf(call, refused[0], [['content-type', 'text/plain; charset=utf-8']]);
+      call.finish([...head, ...call.body(Buffer.from(`${refused[1]}\n`))]);
+      return;
+    }
+    const connection = new Connection(call, request);
     connection.on('error', () => {});
     server.emit('connection', connection);
   };

@@ -22,18 +22,28 @@ CLOSING = 5.0
 class Asgi(shim.App):
     """An ASGI app."""
 
-    def __init__(self, app):
+    def __init__(self, app, gate=None):
         self.app = app
+        # Refuses requests by a status and a text.
+        self.gate = gate or refuse_websockets
 
     def servers(self, lanes):
-        return [Crew(self.app, lanes)]
+        return [Crew(self.app, self.gate, lanes)]
+
+
+def refuse_websockets(request):
+    if not request.header("sec-websocket-key"):
+        return None
+    print("[ERROR] a caller asked for a websocket, which functions can't serve: answered 501", file=shim.sys.stderr)
+    return 501, "websockets are not served here"
 
 
 class Crew:
     """The event loop and all lanes. Made when the app has started."""
 
-    def __init__(self, app, lanes):
+    def __init__(self, app, gate, lanes):
         self.app = app
+        self.gate = gate
         self.lanes = [shim.Server(lane, None, len(lanes) == 1) for lane in lanes]
         for server in self.lanes:
             server.socket = _socket.socket(fileno=server.lane.fd)
@@ -109,8 +119,11 @@ class Exchange:
         call.pid = shim.os.getpid()
         try:
             self.request = requests.Request(call.event)
-            if self.request.header("sec-websocket-key"):
-                await self.refuse_websocket()
+            refused = self.crew.gate(self.request)
+            if refused:
+                headers = [(b"content-type", b"text/plain; charset=utf-8")]
+                await self.send({"type": "http.response.start", "status": refused[0], "headers": headers})
+                await self.send({"type": "http.response.body", "body": refused[1].encode() + b"\n"})
             else:
                 await self.crew.app(self.scope(), self.receive, self.send)
             call.only_once()
@@ -127,11 +140,6 @@ class Exchange:
         shim.flush()
         self.held += call.end()
         await self.drain()
-
-    async def refuse_websocket(self):
-        print("[ERROR] a caller asked for a websocket, which functions can't serve: answered 501", file=shim.sys.stderr)
-        await self.send({"type": "http.response.start", "status": 501, "headers": [(b"content-type", b"text/plain")]})
-        await self.send({"type": "http.response.body", "body": b"websockets are not served here\n"})
 
     def scope(self):
         request = self.request

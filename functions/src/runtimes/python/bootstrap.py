@@ -250,6 +250,10 @@ def load(spec):
     if not name or not module.strip("."):
         raise Failure("Runtime.MalformedHandlerName", f'handler {spec!r} does not have the form "module.function"')
     signature = os.environ.get("FN_SIGNATURE", "auto")
+    if signature in ("auto", "http", "cloudevent"):
+        source = source_of(module)
+        if signature != "auto" or is_framework(source, name):
+            return beside("framework").load(module, name, source, signature)
     loaded = imported(module, lambda: __import__(module) and sys.modules[module])
     handler = getattr(loaded, name, None)
     if handler is None:
@@ -259,6 +263,23 @@ def load(spec):
     if signature == "event" or (signature == "auto" and is_plain(handler, name)):
         return handler
     return beside("choice").choose(handler, name, signature)
+
+
+def source_of(module):
+    """The file of a module of the function; None for a module that comes from elsewhere."""
+    place = module.replace(".", "/")
+    return next((file for file in (place + ".py", place + "/__init__.py") if os.path.isfile(file)), None)
+
+
+def is_framework(source, name):
+    """Whether the function is one of the Functions Framework, see framework.py."""
+    if source is None:
+        return False
+    if "FUNCTION_SIGNATURE_TYPE" in os.environ:
+        return True
+    with open(source, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    return ("functions_framework" in text or "request" in text) and beside("framework").is_meant(text, name)
 
 
 def imported(module, act):

@@ -13,13 +13,21 @@ requests = beside("request")
 class Wsgi(shim.App):
     """A WSGI app."""
 
-    def __init__(self, app):
+    def __init__(self, app, gate=None):
         self.app = app
+        # Refuses requests by a status and a text.
+        self.gate = gate
         self.threads = shim.lane_count() > 1
 
     def answer(self, call):
         request = requests.Request(call.event)
         reply = Reply(call)
+        refused = self.gate and self.gate(request)
+        if refused:
+            reply.start_response(str(refused[0]), [("content-type", "text/plain; charset=utf-8")])
+            reply.give(refused[1].encode() + b"\n")
+            reply.end()
+            return
         chunks = self.app(self.environ(request), reply.start_response)
         call.only_once()
         if chunks is None:
