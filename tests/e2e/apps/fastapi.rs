@@ -77,6 +77,7 @@ async fn fastapi_runs_without_a_server() {
     let source = Source::empty().tree(&packages).file("main.py", APP);
     server.deploy("fastapi", &source, &["--set", "concurrency=4"]).await;
     super::drive(&server, "fastapi").await;
+    super::is_forked(&server, "fastapi").await;
     let path = "/items/x?q=1";
     let seen = super::ask(&server, "fastapi", "GET", path, super::many_headers(), Vec::new())
         .await

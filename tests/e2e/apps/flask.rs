@@ -59,6 +59,7 @@ async fn flask_runs_without_a_server() {
     let source = Source::empty().tree(&packages).file("app.py", APP);
     server.deploy("flask", &source, &[]).await;
     super::drive(&server, "flask").await;
+    super::is_forked(&server, "flask").await;
     let seen = super::ask(&server, "flask", "GET", "/items/x", super::many_headers(), Vec::new())
         .await
         .good()
