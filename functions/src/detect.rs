@@ -4,6 +4,8 @@
 //! that no link in them leads out. The order is: a Python or a Node handler by the name of its file, then
 //! an executable. Two answers of equal right are an error, never a guess.
 
+mod framework;
+
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,11 +14,15 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Manifest, Runtime};
 
-/// Files that may hold a Python handler, in the order they are looked at, with the function looked for first.
-const PYTHON_FILES: [(&str, [&str; 2]); 3] = [
-    ("handler", ["handler", "lambda_handler"]),
-    ("lambda_function", ["lambda_handler", "handler"]),
-    ("main", ["handler", "lambda_handler"]),
+/// Files that may hold a Python handler, in the order they are looked at, with the function looked for first. A file that has
+/// a handler and a web app has the handler to adapt the app.
+const PYTHON_FILES: [(&str, &[&str]); 6] = [
+    ("handler", &["handler", "lambda_handler", "app", "application"]),
+    ("lambda_function", &["lambda_handler", "handler"]),
+    ("main", &["handler", "lambda_handler", "app", "application"]),
+    ("app", &["handler", "lambda_handler", "app", "application"]),
+    ("wsgi", &["application", "app"]),
+    ("asgi", &["application", "app"]),
 ];
 /// Files that may hold a Node handler, in the order they are looked at.
 const NODE_FILES: [&str; 5] = ["index.mjs", "index.js", "handler.mjs", "handler.js", "index.cjs"];
@@ -45,12 +51,20 @@ pub enum DetectError {
     #[error("nothing here looks like a function")]
     Nothing,
     /// A file of the right name, but no function in it that could be called.
-    #[error("{file} defines neither {} nor {}", .functions[0], .functions[1])]
+    #[error("{file} defines neither {}", nor(.functions))]
     NoFunction {
         /// The file.
         file: String,
         /// The functions that were looked for.
-        functions: [&'static str; 2],
+        functions: &'static [&'static str],
+    },
+    /// A file that gives several functions to the Functions Framework, and nothing says which is meant.
+    #[error("{file} has several functions: {}", .names.join(", "))]
+    SeveralFunctions {
+        /// The file.
+        file: String,
+        /// Their names, in the order in which they stand.
+        names: Vec<String>,
     },
     /// A handler for Python and one for Node.
     #[error("{python} is a handler for python and {node} one for node")]
@@ -106,6 +120,9 @@ impl DetectError {
             DetectError::NoFunction { .. } => {
                 "Define one of them at the top of the file, or set `handler = \"file.function\"` in fn.toml."
             }
+            DetectError::SeveralFunctions { .. } => {
+                "Set `handler = \"file.function\"` in fn.toml, or FUNCTION_TARGET in its section [env]."
+            }
             DetectError::Ambiguous { .. } => "Set `runtime` in fn.toml.",
             DetectError::SeveralExecutables { .. } => {
                 "Name one of them `handler`, or set `handler` in fn.toml to the one to run."
@@ -123,38 +140,54 @@ impl DetectError {
 /// # Errors
 /// [`DetectError`] if that is nothing, not one thing, or unreadable.
 pub fn detect(dir: &Path) -> Result<Detected, DetectError> {
-    detect_as(dir, None, None)
+    detect_as(dir, None, None, None)
 }
 
-/// What `dir` holds, given what is already decided. A given handler must be there.
+/// What `dir` holds, given what is already decided. A given handler must be there. `target` names the function of a file that
+/// holds one of that name.
 ///
 /// # Errors
 /// [`DetectError`] if that is nothing, not one thing, or unreadable.
-pub fn detect_as(dir: &Path, runtime: Option<Runtime>, handler: Option<&str>) -> Result<Detected, DetectError> {
+pub fn detect_as(
+    dir: &Path,
+    runtime: Option<Runtime>,
+    handler: Option<&str>,
+    target: Option<&str>,
+) -> Result<Detected, DetectError> {
     if let Some(handler) = handler {
         return given(dir, runtime, handler);
     }
     let found = match runtime {
-        Some(Runtime::Python) => python(dir)?,
-        Some(Runtime::Node) => node(dir)?,
+        Some(Runtime::Python) => python(dir, target)?,
+        Some(Runtime::Node) => node(dir, target)?,
         Some(Runtime::Stdio) => stdio(dir)?,
-        None => return undecided(dir),
+        None => return undecided(dir, target),
     };
     found.ok_or(DetectError::Nothing)
 }
 
 impl Manifest {
-    /// What `dir` holds, given `runtime` and `handler` of this manifest.
+    /// What `dir` holds, given `runtime` and `handler` of this manifest, and the function that `FUNCTION_TARGET` names in its
+    /// environment, as the Functions Framework does.
     ///
     /// # Errors
     /// See [`detect_as`].
     pub fn detect(&self, dir: &Path) -> Result<Detected, DetectError> {
-        detect_as(dir, self.runtime, self.handler.as_deref())
+        let target = self.env.get("FUNCTION_TARGET").map(String::as_str);
+        detect_as(dir, self.runtime, self.handler.as_deref(), target)
     }
 }
 
-fn undecided(dir: &Path) -> Result<Detected, DetectError> {
-    match (python(dir), node(dir)) {
+/// "a, b nor c"
+fn nor(names: &[&str]) -> String {
+    match names {
+        [all @ .., last] if !all.is_empty() => format!("{} nor {last}", all.join(", ")),
+        _ => names.concat(),
+    }
+}
+
+fn undecided(dir: &Path, target: Option<&str>) -> Result<Detected, DetectError> {
+    match (python(dir, target), node(dir, target)) {
         (Ok(Some(python)), Ok(Some(node))) => Err(DetectError::Ambiguous {
             python: python.handler,
             node: node.handler,
@@ -230,7 +263,7 @@ fn files_of(runtime: Runtime, handler: &str) -> Vec<String> {
     }
 }
 
-fn python(dir: &Path) -> Result<Option<Detected>, DetectError> {
+fn python(dir: &Path, target: Option<&str>) -> Result<Option<Detected>, DetectError> {
     let mut first = None;
     for (module, functions) in PYTHON_FILES {
         let file = format!("{module}.py");
@@ -239,7 +272,9 @@ fn python(dir: &Path) -> Result<Option<Detected>, DetectError> {
             continue;
         }
         let source = read(&path)?;
-        match functions.into_iter().find(|function| defines(&source, function)) {
+        let meant = target.filter(|target| defines(&source, target));
+        let meant = meant.map_or_else(|| one_of(&file, framework::python(&source)), |target| Ok(Some(target)))?;
+        match meant.or_else(|| functions.iter().copied().find(|function| defines(&source, function))) {
             Some(function) => {
                 return Ok(Some(Detected {
                     runtime: Runtime::Python,
@@ -250,6 +285,18 @@ fn python(dir: &Path) -> Result<Option<Detected>, DetectError> {
         }
     }
     first.map_or(Ok(None), Err)
+}
+
+/// The only name, if there is one.
+fn one_of<'a>(file: &str, names: Vec<&'a str>) -> Result<Option<&'a str>, DetectError> {
+    match names.as_slice() {
+        [] => Ok(None),
+        [name] => Ok(Some(name)),
+        _ => Err(DetectError::SeveralFunctions {
+            file: file.to_owned(),
+            names: names.into_iter().map(str::to_owned).collect(),
+        }),
+    }
 }
 
 /// Whether a line of `source` gives `function` a meaning at the top of the module: `def`, `async def`, an
@@ -280,16 +327,21 @@ fn defines(source: &str, function: &str) -> bool {
     })
 }
 
-fn node(dir: &Path) -> Result<Option<Detected>, DetectError> {
+fn node(dir: &Path, target: Option<&str>) -> Result<Option<Detected>, DetectError> {
     let found = |file: &str| {
         let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-        Some(Detected {
+        let source = read(&dir.join(file))?;
+        let function = match target {
+            Some(target) => target,
+            None => one_of(file, framework::node(&source))?.unwrap_or("handler"),
+        };
+        Ok(Some(Detected {
             runtime: Runtime::Node,
-            handler: format!("{stem}.handler"),
-        })
+            handler: format!("{stem}.{function}"),
+        }))
     };
     if let Some(file) = NODE_FILES.iter().find(|file| is_file(&dir.join(file))) {
-        return Ok(found(file));
+        return found(file);
     }
     let path = dir.join("package.json");
     if !is_file(&path) {
@@ -307,7 +359,7 @@ fn node(dir: &Path) -> Result<Option<Detected>, DetectError> {
         .iter()
         .find(|file| inside(file) && has_node_ending(file) && is_file(&dir.join(file)))
     {
-        Some(file) => Ok(found(file)),
+        Some(file) => found(file),
         None => Err(DetectError::PackageJson {
             reason: format!("its main, {main:?}, is not a script in the bundle"),
         }),

@@ -21,7 +21,9 @@ mod typed;
 pub use keys::{Bounds, KEYS, Key, Kind};
 pub use reference::reference;
 pub use resolve::ResolveError;
-pub use settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Scale, Settings, Stdio, UnknownWord};
+pub use settings::{
+    Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Scale, Settings, Signature, Stdio, UnknownWord,
+};
 pub use typed::{Manifest, ManifestError, ScaleTyped, StdioTyped, UnknownKey};
 
 /// The name of the file in a bundle that holds its manifest.

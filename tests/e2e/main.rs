@@ -1,5 +1,6 @@
 //! The whole system, from outside: through the `fn` command, HTTP, and what the host shows.
 
+mod apps;
 mod bad_input;
 mod builds;
 mod dashboards;

@@ -8,7 +8,7 @@
 //! | where does a server live, and who is it? | [`place`], [`server`] |
 //! | what does the command say? | [`program`] |
 //! | what does HTTP say? | [`client`], [`raw`] |
-//! | what do functions look like? | [`source`], [`archive`] |
+//! | what do functions look like? | [`source`], [`packages`], [`archive`] |
 //! | what does the host see? | [`metrics`], [`processes`], [`cgroups`] |
 //! | what can't be tested here? | [`skip`] |
 
@@ -16,6 +16,7 @@ pub mod archive;
 pub mod cgroups;
 pub mod client;
 pub mod metrics;
+pub mod packages;
 pub mod place;
 pub mod poll;
 pub mod processes;

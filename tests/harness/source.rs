@@ -55,6 +55,12 @@ impl Source {
         self
     }
 
+    /// Adds everything that lies below a directory.
+    pub fn tree(self, from: &Path) -> Self {
+        crate::packages::spread(from, self.dir.path());
+        self
+    }
+
     /// Adds a symbolic link.
     pub fn link(self, name: &str, target: &str) -> Self {
         std::os::unix::fs::symlink(target, self.dir.path().join(name)).expect("a link can be made");

@@ -51,6 +51,58 @@ fn python_handlers_are_found_by_file_and_function() {
 }
 
 #[test]
+fn web_apps_are_found_where_their_frameworks_put_them() {
+    for (file, source, handler) in [
+        ("app.py", "app = Flask(__name__)\n", "app.app"),
+        ("wsgi.py", "application = get_wsgi_application()\n", "wsgi.application"),
+        ("asgi.py", "application = get_asgi_application()\n", "asgi.application"),
+        ("main.py", "app = FastAPI()\n", "main.app"),
+        ("main.py", "app = FastAPI()\nhandler = Mangum(app)\n", "main.handler"),
+        (
+            "app.py",
+            "app = Api()\ndef lambda_handler(event, context): pass\n",
+            "app.lambda_handler",
+        ),
+    ] {
+        assert_eq!(found(&[(file, source)]), format!("python {handler}"));
+    }
+}
+
+#[test]
+fn functions_of_the_functions_framework_are_found_by_their_names() {
+    let one = "import functions_framework\n@functions_framework.http\ndef hello(request): pass\n";
+    let two = format!("{one}@functions_framework.cloud_event\ndef other(event): pass\n");
+    let script = "require('@google-cloud/functions-framework').http('helloHttp', () => {});";
+    assert_eq!(found(&[("main.py", one)]), "python main.hello");
+    assert_eq!(found(&[("index.js", script)]), "node index.helloHttp");
+    let package = r#"{"main": "src/function.js"}"#;
+    assert_eq!(
+        found(&[("package.json", package), ("src/function.js", script)]),
+        "node src/function.helloHttp"
+    );
+    for files in [
+        [("main.py", two.as_str())],
+        [("index.js", &format!("{script}\nhttp('b', () => {{}});"))],
+    ] {
+        assert!(matches!(refused(&files), DetectError::SeveralFunctions { names, .. } if names.len() == 2));
+    }
+    let manifest = Manifest::from_toml("[env]\nFUNCTION_TARGET = \"other\"").unwrap();
+    assert_eq!(
+        manifest.detect(dir(&[("main.py", &two)]).path()).unwrap().handler,
+        "main.other"
+    );
+    assert_eq!(
+        manifest.detect(dir(&[("index.js", script)]).path()).unwrap().handler,
+        "index.other"
+    );
+    let plain = "def other(request): pass\n";
+    assert_eq!(
+        manifest.detect(dir(&[("main.py", plain)]).path()).unwrap().handler,
+        "main.other"
+    );
+}
+
+#[test]
 fn only_the_top_of_a_module_counts() {
     for source in [
         "def handler(e, c): pass",
@@ -161,7 +213,7 @@ fn what_is_decided_is_not_guessed() {
         ("+bin/run", ""),
         ("plain.txt", ""),
     ]);
-    let with = |runtime, handler: Option<&str>| detect_as(dir.path(), runtime, handler);
+    let with = |runtime, handler: Option<&str>| detect_as(dir.path(), runtime, handler, None);
     assert_eq!(with(Some(Runtime::Node), None).unwrap().handler, "index.handler");
     assert_eq!(with(Some(Runtime::Python), None).unwrap().handler, "handler.handler");
     assert!(matches!(with(Some(Runtime::Stdio), None), Err(DetectError::Nothing)));

@@ -1,6 +1,6 @@
 //! The one table of keys: name, type, default, bounds and what each is for.
 
-use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime};
+use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Signature};
 
 /// One key of `fn.toml`.
 #[derive(Debug)]
@@ -78,6 +78,16 @@ pub const KEYS: &[Key] = &[
         bounds: None,
         doc: "`python` and `node`: `<file without its ending>.<function>`. `stdio`: the path of an executable in \
               the bundle. Without it, what the files say.",
+    },
+    Key {
+        name: "signature",
+        kind: Kind::Word(Signature::WORDS),
+        default: Some("auto"),
+        bounds: None,
+        doc: "How the handler is called. `auto`: what its parameters say, see docs/contracts. `event`: \
+              `handler(event, context)`. `wsgi`: `app(environ, start_response)`, `asgi`: `app(scope, receive, send)`, both in Python. `fetch`: \
+              `fetch(request)`, in Node. `http`: `(req, res)` in Node, `(request)` of the Functions Framework in Python. `cloudevent`: \
+              a CloudEvent of the Functions Framework.",
     },
     Key {
         name: "memory",

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::keys::{KEYS, Key};
-use super::settings::{Ahead, Reuse, Runtime, Scale, Settings, Stdio};
+use super::settings::{Ahead, Reuse, Runtime, Scale, Settings, Signature, Stdio};
 use super::typed::Manifest;
 use crate::detect::Detected;
 use crate::{ByteSize, FunctionName};
@@ -93,6 +93,14 @@ pub enum ResolveError {
         /// The value.
         handler: String,
     },
+    /// `signature` is one that handlers of the runtime can't have.
+    #[error("signature is {signature}, but no handler of the {runtime} runtime is called so")]
+    SignatureRuntime {
+        /// `signature`
+        signature: Signature,
+        /// The runtime.
+        runtime: Runtime,
+    },
     /// A variable name that no shell could set.
     #[error("{name:?} is not a name of an environment variable")]
     EnvName {
@@ -163,6 +171,7 @@ impl ResolveError {
                 "Write for example `handler.handler`, or `src/app.main` for the function main in src/app."
             }
             ResolveError::HandlerPath { .. } => "Write a path from the top of the bundle, such as `bin/handler`.",
+            ResolveError::SignatureRuntime { .. } => "Take `signature` out of fn.toml, or correct `runtime`.",
             ResolveError::EnvName { .. } => "Use letters, digits and `_`, and no digit at the start.",
             ResolveError::EnvReserved { .. } => {
                 "Choose a name that is not `_HANDLER` and does not start with FN_, AWS_LAMBDA_ or LAMBDA_."
@@ -215,6 +224,7 @@ impl Manifest {
         let settings = Settings {
             runtime,
             handler,
+            signature: decided(self.signature, default.signature),
             memory: bounded("memory", decided(self.memory, default.memory))?,
             cpu: bounded("cpu", decided(self.cpu, default.cpu))?,
             pids: bounded("pids", decided(self.pids, default.pids))?,
@@ -242,6 +252,12 @@ impl Manifest {
                 args: self.stdio.args.clone().unwrap_or_default(),
             },
         };
+        if !settings.signature.fits(runtime) {
+            return Err(ResolveError::SignatureRuntime {
+                signature: settings.signature,
+                runtime,
+            });
+        }
         if runtime != Runtime::Stdio && settings.max_body > HANDLER_BODY {
             return Err(ResolveError::HandlerBody {
                 given: settings.max_body,

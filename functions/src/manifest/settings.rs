@@ -20,6 +20,9 @@ pub struct Settings {
     /// `python` and `node`: `<file without its ending>.<function>`, such as `handler.handler`.
     /// `stdio`: the path of an executable inside the bundle.
     pub handler: String,
+    /// How the handler is called.
+    #[serde(default)]
+    pub signature: Signature,
     /// Most memory of one instance, its tmp included.
     pub memory: ByteSize,
     /// Most processor time of one instance.
@@ -225,6 +228,45 @@ words! {
 }
 
 words! {
+    /// How a handler of `python` or `node` is called.
+    Signature {
+        /// What it looks like.
+        Auto = "auto",
+        /// `handler(event, context)`.
+        Event = "event",
+        /// `app(environ, start_response)`, Python only.
+        Wsgi = "wsgi",
+        /// `app(scope, receive, send)`, Python only.
+        Asgi = "asgi",
+        /// `(req, res)`, as `node:http` calls it, in Node; a function of a request of the Functions Framework in Python.
+        Http = "http",
+        /// A function of a CloudEvent, of the Functions Framework.
+        CloudEvent = "cloudevent",
+        /// `fetch(request)`, Node only.
+        Fetch = "fetch",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the macro that makes the enum knows no default")]
+impl Default for Signature {
+    fn default() -> Signature {
+        Signature::Auto
+    }
+}
+
+impl Signature {
+    /// Whether a handler of this runtime can be called so.
+    pub fn fits(self, runtime: Runtime) -> bool {
+        match self {
+            Signature::Auto => true,
+            Signature::Event | Signature::Http | Signature::CloudEvent => runtime != Runtime::Stdio,
+            Signature::Wsgi | Signature::Asgi => runtime == Runtime::Python,
+            Signature::Fetch => runtime == Runtime::Node,
+        }
+    }
+}
+
+words! {
     /// What the code may write to besides `/tmp`.
     RootfsMode {
         /// Nothing.
@@ -299,6 +341,9 @@ mod tests {
         }
         for word in Keep::WORDS {
             assert_eq!(word.parse::<Keep>().unwrap().as_str(), *word);
+        }
+        for word in Signature::WORDS {
+            assert_eq!(word.parse::<Signature>().unwrap().as_str(), *word);
         }
         for word in Reuse::WORDS {
             assert_eq!(word.parse::<Reuse>().unwrap().as_str(), *word);

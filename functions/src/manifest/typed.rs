@@ -10,7 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind};
-use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime};
+use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Signature};
 use super::suggest::{did_you_mean, nearest};
 use crate::{ByteSize, Cpu, FunctionName, Span};
 
@@ -28,6 +28,9 @@ pub struct Manifest {
     /// `handler`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub handler: Option<String>,
+    /// `signature`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Signature>,
     /// `memory`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
@@ -209,6 +212,7 @@ impl Manifest {
             "name" => self.name = read(value)?,
             "runtime" => self.runtime = read(value)?,
             "handler" => self.handler = read(value)?,
+            "signature" => self.signature = read(value)?,
             "memory" => self.memory = read(value)?,
             "cpu" => self.cpu = read(value)?,
             "pids" => self.pids = read(value)?,

@@ -27,6 +27,8 @@ struct Event<'a> {
     #[serde(serialize_with = "as_map")]
     headers: Vec<(&'a str, Cow<'a, str>)>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    multi_value_headers: BTreeMap<&'a str, Vec<Cow<'a, str>>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     query_string_parameters: BTreeMap<String, String>,
     request_context: RequestContext<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,6 +69,9 @@ struct Http<'a> {
 ///
 /// `body` is left out when empty. It is text when the content type says so and the bytes are UTF-8, and base64
 /// otherwise, which `isBase64Encoded` tells. Headers and query parameters that repeat are joined by a comma.
+///
+/// One key is not Lambda's: `multiValueHeaders` has the single values of the headers that repeat, and is not there when none
+/// does. Web apps get their header lines from it: where a value holds a comma itself, the joined text can't be taken apart.
 pub fn event(head: &RequestHead<'_>, body: &[u8]) -> Vec<u8> {
     let (body, is_base64_encoded) = match body {
         [] => (None, false),
@@ -87,6 +92,7 @@ pub fn event(head: &RequestHead<'_>, body: &[u8]) -> Vec<u8> {
         raw_query_string: head.query.unwrap_or_default(),
         cookies: cookies(head),
         headers: head.headers_joined(","),
+        multi_value_headers: repeated(head),
         query_string_parameters: query_parameters(head.query.unwrap_or_default()),
         request_context: RequestContext {
             account_id: "anonymous",
@@ -118,6 +124,28 @@ pub fn event(head: &RequestHead<'_>, body: &[u8]) -> Vec<u8> {
         stage_variables: (),
     };
     serde_json::to_vec(&event).expect("an event holds only text and numbers")
+}
+
+/// The lines of the headers that repeat. Cookies are not among them: one line of them all means the same.
+fn repeated<'a>(head: &RequestHead<'a>) -> BTreeMap<&'a str, Vec<Cow<'a, str>>> {
+    // A look at two numbers, in the common case.
+    if head.headers.len() == head.headers.keys_len() {
+        return BTreeMap::new();
+    }
+    // `x-forwarded-for` gets the client's address in the joined form only, and must not be believed without it.
+    let names = head
+        .headers
+        .keys()
+        .filter(|name| !matches!(name.as_str(), "cookie" | "x-forwarded-for"));
+    names
+        .map(|name| {
+            (
+                name.as_str(),
+                head.headers.get_all(name).iter().map(header_text).collect::<Vec<_>>(),
+            )
+        })
+        .filter(|(_, values)| values.len() > 1)
+        .collect()
 }
 
 fn as_map<S: Serializer>(pairs: &[(&str, Cow<'_, str>)], serializer: S) -> Result<S::Ok, S::Error> {
@@ -220,6 +248,7 @@ mod tests {
                     "x-forwarded-port": "8080",
                     "x-amzn-trace-id": "Root=1-5e6722a7-cc56xmpl46db7ae02d4da47e",
                 },
+                "multiValueHeaders": { "accept": ["text/html", "*/*"] },
                 "queryStringParameters": { "tag": "x,y z", "empty": "", "n": "é" },
                 "requestContext": {
                     "accountId": "anonymous",
@@ -253,7 +282,7 @@ mod tests {
     fn what_is_absent_stays_absent() {
         let headers = HeaderMap::new();
         let event = parsed(&head(&Method::GET, &headers), b"");
-        for key in ["body", "cookies", "queryStringParameters"] {
+        for key in ["body", "cookies", "multiValueHeaders", "queryStringParameters"] {
             assert!(event.get(key).is_none(), "{key}");
         }
         assert_eq!(event["isBase64Encoded"], false);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::host::{HostRuntimes, Missing};
 use super::{build, node, python, stdio};
-use crate::{Revision, Runtime};
+use crate::{Revision, Runtime, Signature};
 
 /// Where the bundle is in a sandbox; also the working directory.
 pub const FUNCTION_DIR: &str = "/function";
@@ -27,6 +27,8 @@ pub struct BaseFile {
 pub fn base_files() -> Vec<BaseFile> {
     [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP, node::REHEARSAL]
         .into_iter()
+        .chain(python::BESIDE)
+        .chain(node::BESIDE)
         .chain(build::SCRIPTS.iter().cloned())
         .collect()
 }
@@ -147,7 +149,9 @@ fn environment(revision: &Revision) -> BTreeMap<String, String> {
         ("FN_LANES", settings.concurrency.to_string()),
     ];
     let common = common().map(|(key, value)| (key, value.to_owned()));
-    let all = common.chain(own);
+    // What the shim does without it is `auto`.
+    let signature = (settings.signature != Signature::Auto).then(|| ("FN_SIGNATURE", settings.signature.to_string()));
+    let all = common.chain(own).chain(signature);
     all.map(|(key, value)| (key.to_owned(), value)).collect()
 }
 

@@ -1,4 +1,4 @@
-//! `handler(event, context)` in Node, sync or async, CommonJS or ES module, run by the host's interpreter on a shim of
+//! `handler(event, context)` and web apps in Node, sync or async, CommonJS or ES module, run by the host's interpreter on a shim of
 //! ours.
 
 use super::host::Version;
@@ -17,6 +17,25 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
     mode: 0o444,
     contents: include_bytes!("node/bootstrap.mjs"),
 };
+
+/// What is loaded beside the shim when a function is a web app, or may be one.
+pub(super) const BESIDE: [BaseFile; 3] = [
+    BaseFile {
+        path: "/var/runtime/node/choice.mjs",
+        mode: 0o444,
+        contents: include_bytes!("node/choice.mjs"),
+    },
+    BaseFile {
+        path: "/var/runtime/node/framework.mjs",
+        mode: 0o444,
+        contents: include_bytes!("node/framework.mjs"),
+    },
+    BaseFile {
+        path: "/var/runtime/node/web.mjs",
+        mode: 0o444,
+        contents: include_bytes!("node/web.mjs"),
+    },
+];
 
 /// What a parked process loads to rehearse; beside the shim.
 pub const REHEARSAL: BaseFile = BaseFile {

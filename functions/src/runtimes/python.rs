@@ -1,4 +1,4 @@
-//! `handler(event, context)` in Python, run by the host's interpreter on a shim of ours.
+//! `handler(event, context)` and web apps in Python, run by the host's interpreter on a shim of ours.
 
 use super::host::Version;
 use super::launch::BaseFile;
@@ -15,6 +15,40 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
     mode: 0o444,
     contents: include_bytes!("python/bootstrap.py"),
 };
+
+/// What is loaded beside the shim when a function is a web app, or may be one.
+pub(super) const BESIDE: [BaseFile; 6] = [
+    BaseFile {
+        path: "/var/runtime/python/choice.py",
+        mode: 0o444,
+        contents: include_bytes!("python/choice.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/request.py",
+        mode: 0o444,
+        contents: include_bytes!("python/request.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/asgi.py",
+        mode: 0o444,
+        contents: include_bytes!("python/asgi.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/cloudevents.py",
+        mode: 0o444,
+        contents: include_bytes!("python/cloudevents.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/framework.py",
+        mode: 0o444,
+        contents: include_bytes!("python/framework.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/wsgi.py",
+        mode: 0o444,
+        contents: include_bytes!("python/wsgi.py"),
+    },
+];
 
 /// What loads a function once and forks it; it stands on the shim.
 pub const TEMPLATE: BaseFile = BaseFile {

@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, Version};
 use serde_json::{Value, json};
 
 use crate::host::Instance;
+use crate::web;
 
 fn example(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name)
@@ -57,13 +58,17 @@ fn every_manifest_is_valid_and_every_directory_is_what_it_looks_like() {
         manifest.resolve(&name, &detected).unwrap();
         let (runtime, handler) = match path.file_name().unwrap().to_str().unwrap() {
             "hello-python" | "resize-python" => (Runtime::Python, "handler.handler"),
-            "hello-node" | "api-node" => (Runtime::Node, "index.handler"),
+            "functions-framework-python" => (Runtime::Python, "main.hello"),
+            "functions-framework-node" => (Runtime::Node, "index.hello"),
+            "fastapi-python" => (Runtime::Python, "main.app"),
+            "flask-python" => (Runtime::Python, "app.app"),
+            "hello-node" | "api-node" | "express-node" | "fetch-node" => (Runtime::Node, "index.handler"),
             "hello-shell" => (Runtime::Stdio, "handler.sh"),
             other => panic!("{other} is not known here"),
         };
         assert_eq!((detected.runtime, detected.handler.as_str()), (runtime, handler));
     }
-    assert_eq!(seen, 6);
+    assert_eq!(seen, 12);
 }
 
 #[test]
@@ -86,6 +91,17 @@ fn hello_python_and_node_greet() {
             "{name}"
         );
     }
+}
+
+#[test]
+fn fetch_node_greets() {
+    let source = text("fetch-node", "index.mjs");
+    let mut instance = web::app(Runtime::Node, "index.handler", "index.mjs", &source);
+    let greeting = |event| -> Value { serde_json::from_slice(&instance.call(&event).streamed().1).unwrap() };
+    assert_eq!(
+        [get(None), get(Some("name=Ada+L"))].map(greeting),
+        [json!({"message": "Hello, world!"}), json!({"message": "Hello, Ada L!"})]
+    );
 }
 
 #[test]

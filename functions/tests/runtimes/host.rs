@@ -471,12 +471,18 @@ impl Instance {
     }
 
     /// Closes the lanes and waits for the end.
-    pub(crate) fn close(mut self) -> Option<i32> {
+    pub(crate) fn close(self) -> Option<i32> {
+        self.close_and_print().0
+    }
+
+    /// The same, with what was printed and not yet taken.
+    pub(crate) fn close_and_print(mut self) -> (Option<i32>, String) {
         self.lanes.clear();
-        match &mut self.runs {
+        let code = match &mut self.runs {
             Runs::Process(child) => child.wait().unwrap().code(),
             Runs::Thread(thread) => thread.take().map(|thread| thread.join().unwrap()),
-        }
+        };
+        (code, self.printed())
     }
 }
 

@@ -2,8 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that can not go on panics")]
 
+mod asgi;
 mod examples;
+mod framework;
 mod host;
 mod node;
+mod node_apps;
 mod python;
 mod stdio;
+mod web;
+mod wsgi;

@@ -92,6 +92,38 @@ fn both_ends_of_every_bound_hold_and_nothing_beyond() {
 }
 
 #[test]
+fn a_signature_fits_its_runtime() {
+    for (runtime, signature, fits) in [
+        (Runtime::Python, "auto", true),
+        (Runtime::Python, "event", true),
+        (Runtime::Python, "wsgi", true),
+        (Runtime::Python, "asgi", true),
+        (Runtime::Node, "asgi", false),
+        (Runtime::Node, "http", true),
+        (Runtime::Node, "fetch", true),
+        (Runtime::Python, "http", true),
+        (Runtime::Python, "cloudevent", true),
+        (Runtime::Node, "cloudevent", true),
+        (Runtime::Python, "fetch", false),
+        (Runtime::Node, "event", true),
+        (Runtime::Node, "wsgi", false),
+        (Runtime::Stdio, "auto", true),
+        (Runtime::Stdio, "event", false),
+    ] {
+        match resolve_as(runtime, &[("signature", signature)]) {
+            Ok(settings) => assert!(
+                fits && settings.signature.as_str() == signature,
+                "{runtime} {signature}"
+            ),
+            Err(error) => {
+                assert!(!fits && error.hint().ends_with('.'), "{runtime} {signature}");
+                assert!(matches!(error, ResolveError::SignatureRuntime { .. }), "{error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn keys_that_depend_on_each_other_are_checked_together() {
     assert_eq!(
         refused(&[("scale.min", "3"), ("scale.max", "2")]),

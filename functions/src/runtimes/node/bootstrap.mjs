@@ -26,6 +26,9 @@ const [BODY, END, ERROR, PARKED] = [0x85, 0x86, 0x87, 0x88];
 // Calls until V8 knows what the code of a call meets.
 const REHEARSALS = 8;
 const STREAMING = Symbol('fn.streaming');
+const SERVE = Symbol('fn.serve');
+// How a function begins whose first parameter is a request. Only such a one is looked at more closely, in choice.mjs.
+const TAKES_REQUEST = /^(?:async\b)?\s*(?:function\b)?[\s*]*[\w$]*\s*\(?\s*_*req/i;
 
 let started = process.hrtime.bigint();
 const bootId = randomHex();
@@ -268,9 +271,37 @@ async function load(spec) {
   } catch (error) {
     throw explain(error, file);
   }
-  const found = resolveExport(loaded, exported);
-  if (typeof found !== 'function') throw missingExport(loaded, exported, file, found);
-  return found;
+  let found = resolveExport(loaded, exported);
+  const byDefault = exported === 'default' || (found === undefined && exported === 'handler');
+  if (byDefault) {
+    const whole = loaded?.default ?? loaded;
+    if (typeof whole === 'function' || isApp(whole)) found = whole;
+  }
+  const signature = env.FN_SIGNATURE ?? 'auto';
+  if (found === undefined || signature === 'cloudevent' || (signature === 'auto' && env.FUNCTION_SIGNATURE_TYPE)) {
+    const isThere = Object.keys(require.cache).some((one) => one.includes('/@google-cloud/functions-framework/'));
+    if (isThere || found !== undefined) {
+      const { registered } = await import('./framework.mjs');
+      const kind = signature === 'auto' ? env.FUNCTION_SIGNATURE_TYPE : signature;
+      const serve = await registered(file, exported, found, kind, { Failure, STREAMING, describe, toBytes });
+      if (serve) return { [SERVE]: serve };
+    }
+  }
+  if (typeof found === 'function' && (signature === 'event' || (signature === 'auto' && !byDefault && isPlain(found)))) return found;
+  if (typeof found !== 'function' && !isApp(found)) throw missingExport(loaded, exported, file, found);
+  const { choose } = await import('./choice.mjs');
+  const serve = await choose(found, byDefault, signature, { Failure, STREAMING, describe, toBytes });
+  return serve ? { [SERVE]: serve } : found;
+}
+
+/** Whether nothing marks this function as one that is called with a request. */
+function isPlain(found) {
+  return found.use === undefined && found.fetch === undefined && !TAKES_REQUEST.test(Function.prototype.toString.call(found));
+}
+
+/** Whether this object is one of those that choice.mjs knows. */
+function isApp(found) {
+  return [found?.fetch, found?.routing, found?.listenerCount].some((method) => typeof method === 'function');
 }
 
 async function loadFile(file) {
@@ -396,6 +427,10 @@ class Invocation {
     try {
       const event = JSON.parse(Buffer.concat(this.parts).toString());
       this.parts = null;
+      if (handler[SERVE]) {
+        await handler[SERVE](this, event);
+        return;
+      }
       const context = contextOf(this.invoke);
       if (handler[STREAMING]) {
         await this.streamified(handler, event, context);
@@ -448,16 +483,21 @@ class Invocation {
       throw new Failure('Runtime.MarshalError', 'headers is not an object or cookies is not a list');
     }
     const lines = Object.entries(headers).filter(([, value]) => value !== null && value !== undefined);
-    const buffers = jsonFrame(HEAD, this.seq, {
-      boot_id: bootId,
-      status,
-      headers: lines.map(([key, value]) => [clean(key), clean(value)]),
-      cookies: cookies.map((cookie) => clean(cookie)),
-    });
+    const texts = lines.map(([key, value]) => [clean(key), clean(value)]);
+    return this.headFrame(status, texts, cookies.map((cookie) => clean(cookie)));
+  }
+
+  /** The HEAD for a status and header lines, which are pairs. */
+  headFrame(status, headers, cookies = []) {
+    const buffers = jsonFrame(HEAD, this.seq, { boot_id: bootId, status, headers, cookies });
     if (buffers[1].length > MAX_PAYLOAD) {
       throw new Failure('Runtime.MarshalError', 'the headers of the reply are over 1 MiB');
     }
     return buffers;
+  }
+
+  body(bytes) {
+    return bodyFrames(this.seq, bytes);
   }
 
   async stream(result) {

@@ -14,6 +14,11 @@ STARTED = time.monotonic_ns()
 
 import json  # noqa: E402  (its import belongs to the measured start)
 
+# What of a handler says that it is an app, see choice.py.
+APP_NAMES = ("app", "application")
+ENVIRON_NAMES = ("environ", "env")
+ANY_NUMBER = 0x04 | 0x08
+
 HEADER = 12
 MAX_PAYLOAD = 1 << 20
 MAX_RESULT = 6 * 1024 * 1024
@@ -23,6 +28,17 @@ INVOKE, REQUEST_BODY, REQUEST_END, CANCEL = 1, 2, 3, 4
 READY, INIT_ERROR, RESULT, HEAD, BODY, END, ERROR = 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87
 
 HOME = os.path.dirname(os.path.abspath(__file__)) + "/"
+THIS = sys.modules[__name__]
+
+
+def beside(name):
+    """A file of ours that lies beside this one, as a module that knows this one as `shim`. It takes no name among the
+    modules, because all names belong to the function."""
+    module = type(sys)(name)
+    module.__file__, module.shim, module.beside = HOME + name + ".py", THIS, beside
+    with open(module.__file__, encoding="utf-8") as source:
+        exec(compile(source.read(), module.__file__, "exec"), module.__dict__)
+    return module
 
 
 class Boot:
@@ -248,25 +264,61 @@ def module_name(spec):
 
 
 def load(spec):
-    """The function that _HANDLER names."""
+    """What _HANDLER names: a function of event and context, or an App."""
     module, name = module_name(spec), spec.rpartition(".")[2]
     if not name or not module.strip("."):
         raise Failure("Runtime.MalformedHandlerName", f'handler {spec!r} does not have the form "module.function"')
+    signature = os.environ.get("FN_SIGNATURE", "auto")
+    if signature in ("auto", "http", "cloudevent"):
+        source = source_of(module)
+        if signature != "auto" or is_framework(source, name):
+            return beside("framework").load(module, name, source, signature)
+    loaded = imported(module, lambda: __import__(module) and sys.modules[module])
+    handler = getattr(loaded, name, None)
+    if handler is None:
+        raise missing_function(loaded, name)
+    if not callable(handler):
+        raise Failure("Runtime.HandlerNotFound", f"{name} in {module} is a {type(handler).__name__}, not a function")
+    if signature == "event" or (signature == "auto" and is_plain(handler, name)):
+        return handler
+    return beside("choice").choose(handler, name, signature)
+
+
+def source_of(module):
+    """The file of a module of the function; None for a module that comes from elsewhere."""
+    place = module.replace(".", "/")
+    return next((file for file in (place + ".py", place + "/__init__.py") if os.path.isfile(file)), None)
+
+
+def is_framework(source, name):
+    """Whether the function is one of the Functions Framework, see framework.py."""
+    if source is None:
+        return False
+    if "FUNCTION_SIGNATURE_TYPE" in os.environ:
+        return True
+    with open(source, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    return ("functions_framework" in text or "request" in text) and beside("framework").is_meant(text, name)
+
+
+def imported(module, act):
+    """What act returns, which imports the module. Its failures get the platform's words."""
     try:
-        __import__(module)
+        return act()
     except ModuleNotFoundError as error:
         raise missing_module(error, module) from None
     except SyntaxError as error:
         raise syntax_error(error) from None
     except SystemExit as error:
         raise Failure("Runtime.ExitError", f"{module} called exit({error.code!r}) while it was imported") from None
-    loaded = sys.modules[module]
-    handler = getattr(loaded, name, None)
-    if handler is None:
-        raise missing_function(loaded, name)
-    if not callable(handler):
-        raise Failure("Runtime.HandlerNotFound", f"{name} in {module} is a {type(handler).__name__}, not a function")
-    return handler
+
+
+def is_plain(handler, name):
+    """Whether this is a function of two parameters that nothing marks as those of WSGI. All else is looked at more closely."""
+    code = getattr(handler, "__code__", None)
+    if code is None or code.co_argcount != 2 or code.co_flags & ANY_NUMBER or name in APP_NAMES:
+        return False
+    return code.co_varnames[0] not in ENVIRON_NAMES and not code.co_varnames[1].startswith("start_resp")
 
 
 def missing_module(error, module):
@@ -340,25 +392,24 @@ class Invocation:
 
     def run(self):
         self.started = time.perf_counter_ns()
-        pid = os.getpid()
-        exit_status = None
+        self.pid = os.getpid()
         try:
+            if self.server.app is not None:
+                self.server.app.answer(self)
+                return
             result = self.server.finish(self.server.handler(self.event, Context(self.invoke)))
-            if os.getpid() != pid:
-                os._exit(0)  # The handler forked and came back twice; only the first process may answer.
+            self.only_once()
             if isinstance(result, dict) and is_stream(result.get("body")):
                 self.stream(result)
             else:
                 self.answer(result)
         except BaseException as error:
-            if os.getpid() != pid:
-                os._exit(1)
-            if isinstance(error, SystemExit):
-                exit_status = status_of(error)
-                error = Failure("Runtime.ExitError", f"the handler called exit({error.code!r})")
             self.fail(error)
-        if exit_status is not None:
-            leave(exit_status)
+
+    def only_once(self):
+        """Ends a process that the handler forked and that came back as well: only the first may answer."""
+        if os.getpid() != self.pid:
+            os._exit(0)
 
     def end(self):
         elapsed = (time.perf_counter_ns() - self.started) // 1000
@@ -398,17 +449,29 @@ class Invocation:
         if not isinstance(headers, dict) or not isinstance(cookies, (list, tuple)):
             raise Failure("Runtime.MarshalError", "headers is not a dict or cookies is not a list")
         lines = [[clean(str(key)), clean(header_value(value))] for key, value in headers.items() if value is not None]
-        head = {"boot_id": Boot.id, "status": int(status), "headers": lines, "cookies": [clean(str(c)) for c in cookies]}
-        data = dumps(head)
+        return self.head_frame(int(status), lines, [clean(str(cookie)) for cookie in cookies])
+
+    def head_frame(self, status, lines, cookies=()):
+        """The HEAD for a status and header lines, which are pairs."""
+        data = dumps({"boot_id": Boot.id, "status": status, "headers": lines, "cookies": cookies})
         if len(data) > MAX_PAYLOAD:
             raise Failure("Runtime.MarshalError", "the headers of the reply are over 1 MiB")
         return frame(HEAD, self.seq, data)
 
     def fail(self, error):
+        """Says what went wrong; ends the process if that was a wish to end it."""
+        if os.getpid() != self.pid:
+            os._exit(1)
+        exit_status = None
+        if isinstance(error, SystemExit):
+            exit_status = status_of(error)
+            error = Failure("Runtime.ExitError", f"the handler called exit({error.code!r})")
         content = {"boot_id": Boot.id}
         content.update(describe(error))
         flush()
         self.lane.send(frame(ERROR, self.seq, dumps(content)))
+        if exit_status is not None:
+            leave(exit_status)
 
 
 def header_value(value):
@@ -434,12 +497,25 @@ def to_bytes(chunk):
     raise Failure("Runtime.MarshalError", f"a body that streams yielded {type(chunk).__name__} instead of str or bytes")
 
 
+class App:
+    """What the function has instead of a handler. The kinds of it lie beside this file and are loaded when one is there."""
+
+    def servers(self, lanes):
+        """What serves the lanes: each has a serve() for a thread of its own. Raises when the app does not start."""
+        return [Server(lane, self, len(lanes) == 1) for lane in lanes]
+
+    def answer(self, call):
+        """Answers an invocation with HEAD, BODY and END, or raises."""
+        raise NotImplementedError
+
+
 class Server:
     """Serves the invocations of one lane, one after the other."""
 
     def __init__(self, lane, handler, alone):
         self.lane = lane
         self.handler = handler
+        self.app = handler if isinstance(handler, App) else None
         self.alone = alone
         self.loop = None
         self.logging_adopted = adopt_logging()
@@ -579,10 +655,14 @@ def refuse(error):
 
 
 def announce(handler, began):
-    """Says that the handler is loaded, which began at a time of the monotonic clock. Returns the lanes' servers."""
+    """Says that the handler is loaded, which began at a time of the monotonic clock. Returns the lanes' servers. Raises when
+    the handler is an app that does not start."""
     Boot.renew()
     lanes = [Lane(3 + number) for number in range(lane_count())]
-    servers = [Server(lane, handler, len(lanes) == 1) for lane in lanes]
+    if isinstance(handler, App):
+        servers = handler.servers(lanes)
+    else:
+        servers = [Server(lane, handler, len(lanes) == 1) for lane in lanes]
     flush()
     runtime = "python" + ".".join(map(str, sys.version_info[:3]))
     init_us = (time.monotonic_ns() - began) // 1000
@@ -608,10 +688,10 @@ def serve(servers):
 def main():
     prepare()
     try:
-        handler = load(os.environ.get("_HANDLER", ""))
+        servers = announce(load(os.environ.get("_HANDLER", "")), STARTED)
     except BaseException as error:
         refuse(error)
-    serve(announce(handler, STARTED))
+    serve(servers)
 
 
 if __name__ == "__main__":

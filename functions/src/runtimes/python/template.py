@@ -281,7 +281,7 @@ def main():
         orders.send(json.dumps({"failed": f"{failure['errorType']}: {failure['errorMessage']}"[:2000]}).encode())
         os._exit(1)
     shim.adopt_logging()
-    after_restore = getattr(sys.modules[shim.module_name(spec)], "after_restore", None)
+    after_restore = getattr(sys.modules.get(shim.module_name(spec)), "after_restore", None)
     kernel = Kernel(filter_bytes)
     # Often enough for the interpreter to have rewritten its own code, which each fork would pay for otherwise.
     shim.rehearse(64)
