@@ -13,6 +13,6 @@ mod reply;
 mod request;
 
 pub use cgi::cgi_env;
-pub use event::event;
+pub use event::{event, repeated};
 pub use reply::{BadReply, Reply, ReplyHead, reply, reply_head};
 pub use request::RequestHead;

@@ -27,8 +27,6 @@ struct Event<'a> {
     #[serde(serialize_with = "as_map")]
     headers: Vec<(&'a str, Cow<'a, str>)>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    multi_value_headers: BTreeMap<&'a str, Vec<Cow<'a, str>>>,
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     query_string_parameters: BTreeMap<String, String>,
     request_context: RequestContext<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,9 +67,6 @@ struct Http<'a> {
 ///
 /// `body` is left out when empty. It is text when the content type says so and the bytes are UTF-8, and base64
 /// otherwise, which `isBase64Encoded` tells. Headers and query parameters that repeat are joined by a comma.
-///
-/// One key is not Lambda's: `multiValueHeaders` has the single values of the headers that repeat, and is not there when none
-/// does. Web apps get their header lines from it: where a value holds a comma itself, the joined text can't be taken apart.
 pub fn event(head: &RequestHead<'_>, body: &[u8]) -> Vec<u8> {
     let (body, is_base64_encoded) = match body {
         [] => (None, false),
@@ -92,7 +87,6 @@ pub fn event(head: &RequestHead<'_>, body: &[u8]) -> Vec<u8> {
         raw_query_string: head.query.unwrap_or_default(),
         cookies: cookies(head),
         headers: head.headers_joined(","),
-        multi_value_headers: repeated(head),
         query_string_parameters: query_parameters(head.query.unwrap_or_default()),
         request_context: RequestContext {
             account_id: "anonymous",
@@ -126,8 +120,9 @@ pub fn event(head: &RequestHead<'_>, body: &[u8]) -> Vec<u8> {
     serde_json::to_vec(&event).expect("an event holds only text and numbers")
 }
 
-/// The lines of the headers that repeat. Cookies are not among them: one line of them all means the same.
-fn repeated<'a>(head: &RequestHead<'a>) -> BTreeMap<&'a str, Vec<Cow<'a, str>>> {
+/// The lines of the headers that repeat, by name. The event joins them, and where a value holds a comma itself, the joined text can't
+/// be taken apart; web apps are to get their lines as they came. Cookies are not among them: one line of them all means the same.
+pub fn repeated(head: &RequestHead<'_>) -> BTreeMap<String, Vec<String>> {
     // A look at two numbers, in the common case.
     if head.headers.len() == head.headers.keys_len() {
         return BTreeMap::new();
@@ -137,13 +132,12 @@ fn repeated<'a>(head: &RequestHead<'a>) -> BTreeMap<&'a str, Vec<Cow<'a, str>>> 
         .headers
         .keys()
         .filter(|name| !matches!(name.as_str(), "cookie" | "x-forwarded-for"));
+    let lines = |name: &http::HeaderName| {
+        let values = head.headers.get_all(name).iter();
+        values.map(|value| header_text(value).into_owned()).collect::<Vec<_>>()
+    };
     names
-        .map(|name| {
-            (
-                name.as_str(),
-                head.headers.get_all(name).iter().map(header_text).collect::<Vec<_>>(),
-            )
-        })
+        .map(|name| (name.as_str().to_owned(), lines(name)))
         .filter(|(_, values)| values.len() > 1)
         .collect()
 }
@@ -248,7 +242,6 @@ mod tests {
                     "x-forwarded-port": "8080",
                     "x-amzn-trace-id": "Root=1-5e6722a7-cc56xmpl46db7ae02d4da47e",
                 },
-                "multiValueHeaders": { "accept": ["text/html", "*/*"] },
                 "queryStringParameters": { "tag": "x,y z", "empty": "", "n": "é" },
                 "requestContext": {
                     "accountId": "anonymous",
@@ -279,10 +272,30 @@ mod tests {
     }
 
     #[test]
+    fn lines_that_repeat_are_kept_apart() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("accept", "a, b"),
+            ("accept", "c"),
+            ("cookie", "x=1"),
+            ("cookie", "y=2"),
+            ("host", "h"),
+        ] {
+            headers.append(name, HeaderValue::from_static(value));
+        }
+        let found = repeated(&head(&Method::GET, &headers));
+        assert_eq!(
+            found,
+            [("accept".to_owned(), vec!["a, b".to_owned(), "c".to_owned()])].into()
+        );
+        assert!(repeated(&head(&Method::GET, &HeaderMap::new())).is_empty());
+    }
+
+    #[test]
     fn what_is_absent_stays_absent() {
         let headers = HeaderMap::new();
         let event = parsed(&head(&Method::GET, &headers), b"");
-        for key in ["body", "cookies", "multiValueHeaders", "queryStringParameters"] {
+        for key in ["body", "cookies", "queryStringParameters"] {
             assert!(event.get(key).is_none(), "{key}");
         }
         assert_eq!(event["isBase64Encoded"], false);

@@ -1,5 +1,6 @@
 //! The content of every frame, and how it becomes bytes.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -90,6 +91,9 @@ pub struct Invoke {
     /// What the caller says about itself, a JSON object as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_context: Option<String>,
+    /// The lines of the request's headers that repeat, by name, for what the joined ones of the event don't tell.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub repeated: BTreeMap<String, Vec<String>>,
     /// The CGI environment of the request. Only `stdio` gets one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, String)>,

@@ -43,6 +43,7 @@ fn any_host_frame() -> impl Strategy<Value = HostFrame> {
                 trace_id,
                 arn,
                 client_context: None,
+                repeated: Default::default(),
                 env,
             })
         }),
@@ -350,6 +351,7 @@ fn a_call_of_any_size_is_cut_into_frames() {
         trace_id: None,
         arn: "arn:aws:lambda:local:000000000000:function:f".into(),
         client_context: None,
+        repeated: Default::default(),
         env: Vec::new(),
     };
     let event = vec![7u8; 2 * MAX_PAYLOAD + 3];

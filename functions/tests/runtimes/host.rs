@@ -515,6 +515,7 @@ fn invoke(env: &[(&str, &str)]) -> Invoke {
         trace_id: Some("Root=1-2".to_owned()),
         arn: "arn:aws:lambda:local:000000000000:function:hello".to_owned(),
         client_context: None,
+        repeated: Default::default(),
         env: env
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

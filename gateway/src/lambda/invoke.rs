@@ -345,6 +345,7 @@ impl Asked {
             trace_id: self.trace_id.clone(),
             arn: self.address.arn(),
             client_context: self.context.clone(),
+            repeated: Default::default(),
             env,
         }
     }

@@ -1,5 +1,6 @@
 //! `ANY /function/NAME[/path]`, `NAME.localhost`, and the admin API's way to the same functions: one request through the five stations.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -88,12 +89,17 @@ async fn handler(
         Err(_) => return Err(Outcome::new(Code::RequestTimeout, "the request's body did not arrive in time").close()),
     };
     let id = call.id.to_string();
-    let event = Bytes::from(payload::event(&seen(call, head, &id), &body));
+    let request = seen(call, head, &id);
+    let event = Bytes::from(payload::event(&request, &body));
+    let repeated = payload::repeated(&request);
     drop(body);
     let lease = acquire(gateway, admitted, invocation).await?;
     exchange::handler(
         lease,
-        asked(call, admitted, head, id, Vec::new()),
+        Invoke {
+            repeated,
+            ..asked(call, admitted, head, id, Vec::new())
+        },
         event,
         admitted.deadline,
     )
@@ -161,6 +167,7 @@ fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(S
         // Handlers take it apart by its colons, so it has Lambda's shape.
         arn: crate::lambda::function_arn(&call.name),
         client_context: None,
+        repeated: BTreeMap::new(),
         env,
     }
 }

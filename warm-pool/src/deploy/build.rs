@@ -127,6 +127,7 @@ async fn exchange(
         trace_id: None,
         arn: String::new(),
         client_context: None,
+        repeated: Default::default(),
         env: Vec::new(),
     })?;
     lane.push_end()?;

@@ -59,6 +59,7 @@ fn invoke() -> Invoke {
         trace_id: None,
         arn: "arn".into(),
         client_context: None,
+        repeated: Default::default(),
         env: Vec::new(),
     }
 }

@@ -203,6 +203,7 @@ pub(crate) async fn send(lease: &mut Lease, request: &str, event: &str) {
         trace_id: None,
         arn: "arn:aws:lambda:local:000000000000:function:hello".into(),
         client_context: None,
+        repeated: Default::default(),
         env: Vec::new(),
     };
     lease

@@ -54,6 +54,7 @@ async fn exchange(lease: &mut Lease, event: &str) -> Result<Result<String, Strin
         trace_id: None,
         arn: "arn".into(),
         client_context: None,
+        repeated: Default::default(),
         env: Vec::new(),
     };
     lease

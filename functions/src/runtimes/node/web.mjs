@@ -26,10 +26,10 @@ export function standOn(parts) {
 // --- requests --------------------------------------------------------------------------------------------------------
 
 /** The HTTP request in an event of payload 2.0. */
-function requestOf(event) {
+function requestOf(event, repeated = {}) {
   try {
     const { method, sourceIp } = event.requestContext.http;
-    const lines = [...linesOf(event)];
+    const lines = [...linesOf(event, repeated)];
     const text = event.body ?? '';
     const body = Buffer.from(text, event.isBase64Encoded ? 'base64' : 'utf8');
     const sized = Object.keys(event.headers).some((name) => name.toLowerCase() === 'content-length');
@@ -60,8 +60,7 @@ function targetOf(event) {
   return target.replace(/[^\x21-\x7e]/gu, (character) => encodeURIComponent(character.toWellFormed?.() ?? character));
 }
 
-function* linesOf(event) {
-  const repeated = event.multiValueHeaders ?? {};
+function* linesOf(event, repeated) {
   for (const [name, value] of Object.entries(event.headers)) {
     const key = name.toLowerCase();
     if (NOT_PASSED.has(key) || !TOKEN.test(name)) continue;
@@ -265,7 +264,7 @@ export function served(app, gate = null) {
     });
   }
   return (call, event) => {
-    const request = requestOf(event);
+    const request = requestOf(event, call.invoke.repeated);
     const refused = gate?.(request);
     if (refused) {
       const head = headOf(call, refused[0], [['content-type', 'text/plain; charset=utf-8']]);
@@ -284,7 +283,7 @@ export function served(app, gate = null) {
 export function fetched(app) {
   const answer = typeof app.fetch === 'function' ? app.fetch.bind(app) : app;
   return async (call, event) => {
-    const asked = requestOf(event);
+    const asked = requestOf(event, call.invoke.repeated);
     const background = [];
     const context = { waitUntil: (work) => void background.push(work), passThroughOnException() {} };
     const response = await answer(fetchRequest(asked), process.env, context);

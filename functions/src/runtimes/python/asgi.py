@@ -118,7 +118,7 @@ class Exchange:
         call.started = time.perf_counter_ns()
         call.pid = shim.os.getpid()
         try:
-            self.request = requests.Request(call.event)
+            self.request = requests.Request(call.event, call.invoke.get("repeated", {}))
             refused = self.crew.gate(self.request)
             if refused:
                 headers = [(b"content-type", b"text/plain; charset=utf-8")]

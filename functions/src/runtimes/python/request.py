@@ -12,13 +12,13 @@ NOT_PASSED = ("connection", "content-length", "expect", "keep-alive", "te", "tra
 class Request:
     """What was asked. Header names are lower case; values are bytes, as they came."""
 
-    def __init__(self, event):
+    def __init__(self, event, repeated):
         try:
             http, headers = event["requestContext"]["http"], event["headers"]
             self.method, self.source_ip = str(http["method"]), str(http.get("sourceIp") or "")
             self.version = str(http.get("protocol") or "HTTP/1.1").rpartition("/")[2]
             self.raw_path, self.query = bytes_of(event["rawPath"]), bytes_of(event.get("rawQueryString") or "")
-            self.lines = list(lines(headers, event))
+            self.lines = list(lines(headers, event, repeated))
         except (AttributeError, KeyError, TypeError) as error:
             message = f"the function is a web app, but what it was called with is no HTTP event of version 2.0: {error!r}"
             raise shim.Failure("Runtime.InvalidEvent", message) from None
@@ -49,8 +49,7 @@ class Request:
         return b"".join(parts)
 
 
-def lines(headers, event):
-    repeated = event.get("multiValueHeaders") or {}
+def lines(headers, event, repeated):
     for name, value in headers.items():
         key = name.lower()
         if key in NOT_PASSED or not TOKEN.fullmatch(name):

@@ -20,7 +20,7 @@ class Wsgi(shim.App):
         self.threads = shim.lane_count() > 1
 
     def answer(self, call):
-        request = requests.Request(call.event)
+        request = requests.Request(call.event, call.invoke.get("repeated", {}))
         reply = Reply(call)
         refused = self.gate and self.gate(request)
         if refused:
