@@ -4,6 +4,7 @@ mod bad_input;
 mod builds;
 mod dashboards;
 mod frozen;
+mod http;
 mod inside;
 mod lifecycle;
 mod limits;

@@ -2,6 +2,7 @@
 //!
 //! Owns the process; when the last lease and the driver have let go of it, everything in it is killed.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,8 @@ pub(crate) struct Instance {
     pub(crate) ready_at: Instant,
     pub(crate) log: LogTap,
     pub(crate) body: Box<dyn Confined>,
+    /// Invocations in a row that ran out of time without a word of the instance.
+    pub(crate) silent: AtomicU32,
     /// The last turn in which it was frozen or thawed.
     pub(crate) turn: Mutex<u64>,
     /// Why the pool killed it, if it did.

@@ -39,6 +39,7 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
             Ok(Answer {
                 boot_id,
                 handler,
+                length: None,
                 head,
                 body: Content::Whole(body),
             })
@@ -47,11 +48,12 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
             Ok(checked) => {
                 let handler = begun.elapsed();
                 held.handled(handler);
-                let flow = Flow::new(held, deadline, None);
+                let flow = Flow::frames(held, deadline, None);
                 Ok(Answer {
                     boot_id: head.boot_id,
                     handler,
                     head: checked,
+                    length: None,
                     body: Content::Flowing(Box::new(flow)),
                 })
             }
