@@ -1,8 +1,8 @@
 //! Which runtime and handler a directory holds, from the names and first words of its files.
 //!
 //! Nothing is executed and no link is trusted further than the directory goes: bundles are unpacked so
-//! that no link in them leads out. The order is: a Python or a Node handler by the name of its file, then
-//! an executable. Two answers of equal right are an error, never a guess.
+//! that no link in them leads out. The order is: a `Procfile` that names a web server, a Python or a Node handler by the
+//! name of its file, then an executable. Two answers of equal right are an error, never a guess.
 
 mod framework;
 
@@ -29,6 +29,8 @@ const NODE_FILES: [&str; 5] = ["index.mjs", "index.js", "handler.mjs", "handler.
 const NODE_ENDINGS: [&str; 3] = ["mjs", "js", "cjs"];
 /// Executables that need not be the only one.
 const STDIO_FILES: [&str; 4] = ["handler", "bootstrap", "main", "handler.sh"];
+/// The file that names processes, one a line: `web: gunicorn app:app`.
+const PROCFILE: &str = "Procfile";
 /// Where dependencies of Python lie in a bundle.
 const PYTHON_PACKAGES: &str = ".fn-packages";
 /// No more of a source file or `package.json` is read.
@@ -50,6 +52,9 @@ pub enum DetectError {
     /// Nothing that looks like a function.
     #[error("nothing here looks like a function")]
     Nothing,
+    /// The runtime is `http`, and nothing says how the server is started.
+    #[error("nothing here says how the server is started")]
+    NoServer,
     /// A file of the right name, but no function in it that could be called.
     #[error("{file} defines neither {}", nor(.functions))]
     NoFunction {
@@ -117,6 +122,9 @@ impl DetectError {
             DetectError::Nothing => {
                 "Add handler.py, index.mjs or an executable, or set `runtime` and `handler` in fn.toml."
             }
+            DetectError::NoServer => {
+                "Set `command` in the section [http] of fn.toml, or add a Procfile with a line `web: COMMAND`."
+            }
             DetectError::NoFunction { .. } => {
                 "Define one of them at the top of the file, or set `handler = \"file.function\"` in fn.toml."
             }
@@ -158,6 +166,7 @@ pub fn detect_as(
         return given(dir, runtime, handler);
     }
     let found = match runtime {
+        Some(Runtime::Http) => return http(dir)?.ok_or(DetectError::NoServer),
         Some(Runtime::Python) => python(dir, target)?,
         Some(Runtime::Node) => node(dir, target)?,
         Some(Runtime::Stdio) => stdio(dir)?,
@@ -167,14 +176,24 @@ pub fn detect_as(
 }
 
 impl Manifest {
-    /// What `dir` holds, given `runtime` and `handler` of this manifest, and the function that `FUNCTION_TARGET` names in its
-    /// environment, as the Functions Framework does.
+    /// What `dir` holds, given `runtime`, `handler` and `http.command` of this manifest, and the function that `FUNCTION_TARGET` names in
+    /// its environment, as the Functions Framework does.
     ///
     /// # Errors
     /// See [`detect_as`].
     pub fn detect(&self, dir: &Path) -> Result<Detected, DetectError> {
         let target = self.env.get("FUNCTION_TARGET").map(String::as_str);
-        detect_as(dir, self.runtime, self.handler.as_deref(), target)
+        match self.http.command.as_deref() {
+            // What else is wrong with it is told when it is resolved.
+            Some(command @ [program, ..]) if self.runtime.is_none_or(|runtime| runtime == Runtime::Http) => {
+                there(dir, program)?;
+                Ok(Detected {
+                    runtime: Runtime::Http,
+                    handler: command.join(" "),
+                })
+            }
+            _ => detect_as(dir, self.runtime, self.handler.as_deref(), target),
+        }
     }
 }
 
@@ -187,6 +206,9 @@ fn nor(names: &[&str]) -> String {
 }
 
 fn undecided(dir: &Path, target: Option<&str>) -> Result<Detected, DetectError> {
+    if let Some(found) = http(dir)? {
+        return Ok(found);
+    }
     match (python(dir, target), node(dir, target)) {
         (Ok(Some(python)), Ok(Some(node))) => Err(DetectError::Ambiguous {
             python: python.handler,
@@ -207,6 +229,12 @@ fn undecided(dir: &Path, target: Option<&str>) -> Result<Detected, DetectError> 
 
 /// Checks that `handler` is there, and finds its runtime if that is not decided.
 fn given(dir: &Path, runtime: Option<Runtime>, handler: &str) -> Result<Detected, DetectError> {
+    if runtime == Some(Runtime::Http) {
+        return Ok(Detected {
+            runtime: Runtime::Http,
+            handler: handler.to_owned(),
+        });
+    }
     let mut looked_for = Vec::new();
     let mut not_executable = None;
     let runtimes = [Runtime::Stdio, Runtime::Python, Runtime::Node];
@@ -241,7 +269,7 @@ fn files_of(runtime: Runtime, handler: &str) -> Vec<String> {
     let Some((file, _)) = handler.rsplit_once('.').filter(|_| runtime != Runtime::Stdio) else {
         return match runtime {
             Runtime::Stdio => vec![handler.to_owned()],
-            Runtime::Python | Runtime::Node => Vec::new(),
+            Runtime::Python | Runtime::Node | Runtime::Http => Vec::new(),
         };
     };
     match runtime {
@@ -260,6 +288,43 @@ fn files_of(runtime: Runtime, handler: &str) -> Vec<String> {
                 .collect()
         }
         _ => NODE_ENDINGS.iter().map(|ending| format!("{file}.{ending}")).collect(),
+    }
+}
+
+/// The server that a `Procfile` names.
+fn http(dir: &Path) -> Result<Option<Detected>, DetectError> {
+    let path = dir.join(PROCFILE);
+    if !is_file(&path) {
+        return Ok(None);
+    }
+    let text = read(&path)?;
+    let line = text.lines().find_map(|line| line.trim_start().strip_prefix("web:"));
+    Ok(line
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .map(|line| Detected {
+            runtime: Runtime::Http,
+            handler: line.to_owned(),
+        }))
+}
+
+/// Checks that a program is in the bundle, if it is named by a path in it. What else there is in a sandbox shows when it starts.
+fn there(dir: &Path, program: &str) -> Result<(), DetectError> {
+    if !program.contains('/') || program.starts_with('/') {
+        return Ok(());
+    }
+    let program = program.strip_prefix("./").unwrap_or(program);
+    if !inside(program) || !is_file(&dir.join(program)) {
+        return Err(DetectError::NoSuchHandler {
+            handler: program.to_owned(),
+            looked_for: vec![program.to_owned()],
+        });
+    }
+    match is_executable(&dir.join(program)) {
+        true => Ok(()),
+        false => Err(DetectError::NotExecutable {
+            file: program.to_owned(),
+        }),
     }
 }
 

@@ -22,9 +22,9 @@ pub use keys::{Bounds, KEYS, Key, Kind};
 pub use reference::reference;
 pub use resolve::ResolveError;
 pub use settings::{
-    Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Scale, Settings, Signature, Stdio, UnknownWord,
+    Ahead, BuildMode, Http, Keep, Reuse, RootfsMode, Runtime, Scale, Settings, Signature, Stdio, UnknownWord,
 };
-pub use typed::{Manifest, ManifestError, ScaleTyped, StdioTyped, UnknownKey};
+pub use typed::{HttpTyped, Manifest, ManifestError, ScaleTyped, StdioTyped, UnknownKey};
 
 /// The name of the file in a bundle that holds its manifest.
 pub const FILE_NAME: &str = "fn.toml";

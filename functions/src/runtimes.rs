@@ -1,14 +1,15 @@
 //! Which program runs a revision, with which environment, and the files it needs from us.
 //!
-//! Three runtimes: [`python`] and [`node`] exec the host's interpreter on a shim of ours, which loads the handler and
+//! Four runtimes: [`python`] and [`node`] exec the host's interpreter on a shim of ours, which loads the handler and
 //! speaks the frames of [`crate::wire`]; [`stdio`] is a resident of ours that starts the function's own program once
-//! per invocation. The shims are embedded in this crate and put below `/var/runtime` of every sandbox by whoever builds
+//! per invocation; `http` is a server of the function's own. The shims are embedded in this crate and put below `/var/runtime` of every sandbox by whoever builds
 //! its root ([`base_files`]).
 //!
 //! Owns no process but the short ones that ask an interpreter for its version ([`HostRuntimes::find`]).
 
 mod build;
 mod host;
+mod http;
 mod launch;
 pub mod node;
 pub mod parked;

@@ -4,6 +4,7 @@
 //! handler   body buffered, event pushed --> RESULT, BODY*, END   --> a whole reply, or the JSON itself
 //!                                      \--> HEAD ---------------> pump: BODY* to the caller as they come
 //! stdio     body streamed up <---> HEAD ------------------------> pump: both ways at once
+//! http      the request goes to the server that the function is, see [`mod@http`]
 //! ```
 //!
 //! Owns the lease from acquire until the call's end, in a [`Held`]. Cancel safety: when the future of a call is dropped (the caller left), a handler's
@@ -12,6 +13,7 @@
 
 mod handler;
 mod held;
+mod http;
 mod pump;
 mod stdio;
 mod upload;
@@ -28,6 +30,7 @@ use crate::limits::BodyError;
 use crate::outcome::{Code, Outcome};
 
 pub(crate) use handler::{Made, call as handler, event};
+pub(crate) use http::{Asked, Tunnel, call as http, forwarded};
 pub(crate) use pump::Flow;
 pub(crate) use stdio::call as stdio;
 pub(crate) use upload::Upload;
@@ -43,6 +46,8 @@ pub(crate) struct Answer {
     pub(crate) handler: Duration,
     /// Status and headers, as the function gave them.
     pub(crate) head: ReplyHead,
+    /// How long the body is, where that is known before it has flowed; for HEAD, how long it would be.
+    pub(crate) length: Option<u64>,
     /// The rest.
     pub(crate) body: Content,
 }
@@ -53,6 +58,8 @@ pub(crate) enum Content {
     Whole(Bytes),
     /// It comes while the caller reads.
     Flowing(Box<Flow>),
+    /// There is none: the connection becomes something else.
+    Tunnel(Box<Tunnel>),
 }
 
 /// Why a call ended without a whole answer. The lease is home or poisoned by then.
@@ -73,6 +80,12 @@ pub(crate) enum Failed {
     /// What came over the lane is not the protocol.
     #[error("the function's process broke the protocol")]
     Lane(#[source] LaneError),
+    /// Its server closed the connection in the middle of an exchange, and runs on.
+    #[error("the function's server closed the connection before its reply was complete")]
+    HungUp,
+    /// What its server sent is no HTTP reply.
+    #[error("the function's server sent something that is no HTTP reply")]
+    NotHttp(#[source] hyper::Error),
     /// The deadline passed.
     #[error("the function did not answer before the deadline")]
     Timeout,
@@ -101,7 +114,11 @@ impl Failed {
             Self::Function(failure) => {
                 return function_error(Code::FunctionError, "the function raised an error", &failure, errors);
             }
-            Self::Reply(_) | Self::ResultTooLarge => match errors {
+            Self::HungUp => Outcome::new(
+                Code::BadReply,
+                "the function's server closed the connection before its reply was complete",
+            ),
+            Self::Reply(_) | Self::NotHttp(_) | Self::ResultTooLarge => match errors {
                 Errors::Exposed => Outcome::new(Code::BadReply, detail.clone()),
                 Errors::Hidden => Outcome::new(
                     Code::BadReply,

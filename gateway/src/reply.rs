@@ -153,6 +153,11 @@ pub fn clean_request(headers: &mut HeaderMap) {
     headers.remove(http::header::EXPECT);
 }
 
+/// Drops from a server's reply what belongs to its own connection, and is no word that it may not say.
+pub fn drop_connection(headers: &mut HeaderMap) {
+    drop_hop_by_hop(headers);
+}
+
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)

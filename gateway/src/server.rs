@@ -12,6 +12,7 @@
 mod connection;
 mod drain;
 mod listen;
+mod takeover;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -25,6 +26,7 @@ use tokio::sync::Semaphore;
 
 pub use drain::{Drain, signals};
 pub use listen::{BindError, Listener, Peer};
+pub(crate) use takeover::{Duplex, Takeover};
 
 /// How connections are served.
 #[derive(Clone, Copy, Debug)]

@@ -237,7 +237,7 @@ impl Plan {
         )?;
         within("pids", self.limits.pids.into(), 1, 4_000_000, "1 to 4000000")?;
         within("tmp", self.tmp_bytes, 1 << 16, 1 << 44, "64 KiB to 16 TiB")?;
-        within("lanes", self.lanes.into(), 1, MAX_LANES.into(), "1 to 64")?;
+        within("lanes", self.lanes.into(), 0, MAX_LANES.into(), "0 to 64")?;
         if self.layers.len() > MAX_LAYERS {
             return Err(PlanError::Layers(self.layers.len()));
         }
@@ -416,7 +416,6 @@ mod tests {
         assert!(refused(|p| p.limits.cpu_millis = 0).contains("cpu"));
         assert!(refused(|p| p.limits.pids = 0).contains("pids"));
         assert!(refused(|p| p.tmp_bytes = 1).contains("tmp"));
-        assert!(refused(|p| p.lanes = 0).contains("lanes"));
         assert!(refused(|p| p.lanes = 65).contains("lanes"));
         assert!(refused(|p| p.argv.clear()).contains("absolute path"));
         assert!(refused(|p| p.argv[0] = "sh".into()).contains("absolute path"));

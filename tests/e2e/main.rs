@@ -6,6 +6,7 @@ mod builds;
 mod dashboards;
 mod dev;
 mod frozen;
+mod http;
 mod inside;
 mod lambda_api;
 mod lifecycle;

@@ -12,6 +12,7 @@ mod host_memory;
 pub mod launcher;
 mod ledger;
 pub(crate) mod life;
+mod listens;
 mod nursery;
 mod parked;
 mod refill;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use functions::wire::Failure;
 use serde::Serialize;
 
-use crate::driver::launcher::{Ending, Exit};
+use crate::driver::launcher::{Door, Ending, Exit};
 use crate::lane::LaneError;
 use crate::shelf::KillCause;
 use crate::start::{ColdReason, Poison};
@@ -105,6 +105,14 @@ pub enum StartFailure {
     /// The handler was not loaded in time.
     #[error("the handler was not loaded within {0:?}")]
     InitTimeout(Duration),
+    /// Its server accepted no connection in time.
+    #[error("the server did not listen on {door} within {within:?}")]
+    NotListening {
+        /// Where it was expected.
+        door: Door,
+        /// How long it had.
+        within: Duration,
+    },
     /// The process ended before the handler was loaded.
     #[error("the instance {0} before its handler was loaded")]
     Died(Fate),

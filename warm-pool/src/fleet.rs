@@ -18,11 +18,11 @@ use functions::{Ahead, Keep, Revision, RevisionNumber};
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
+use crate::channel::Channel;
 use crate::driver::Driver;
 use crate::driver::launcher::Ending;
 use crate::fate::{AcquireError, Fate, StartFailure};
 use crate::instance::Instance;
-use crate::lane::Lane;
 use crate::lease::{Lease, Phases};
 use crate::metrics::Record;
 use crate::policy::Scale;
@@ -66,7 +66,7 @@ struct Member {
 struct Live {
     instance: Arc<Instance>,
     /// Those that are not leased.
-    lanes: Vec<Option<Lane>>,
+    channels: Vec<Option<Channel>>,
 }
 
 struct Waiting {
@@ -180,7 +180,7 @@ impl Fleet {
     }
 
     /// An instance is ready. `false` when it is not wanted any more.
-    pub(crate) fn started(&self, instance: Arc<Instance>, lanes: Vec<Lane>) -> bool {
+    pub(crate) fn started(&self, instance: Arc<Instance>, channels: Vec<Channel>) -> bool {
         let (id, reason, startup) = (instance.id, instance.reason, instance.startup);
         let revision = instance.revision.clone();
         let mut state = self.lock();
@@ -189,7 +189,7 @@ impl Fleet {
         };
         member.live = Some(Live {
             instance,
-            lanes: lanes.into_iter().map(Some).collect(),
+            channels: channels.into_iter().map(Some).collect(),
         });
         let mut commands = Vec::new();
         let accepted = state.shelf.started(Instant::now(), id, &mut commands);
@@ -264,18 +264,18 @@ impl Fleet {
         state.shelf.is_at_leisure().then(|| state.shelf.past())
     }
 
-    /// A lease ended with its lane clean.
-    pub(crate) fn give_back(&self, id: InstanceId, lane_number: u8, lane: Lane, held: Duration) {
+    /// A lease ended with its channel clean.
+    pub(crate) fn give_back(&self, id: InstanceId, lane_number: u8, channel: Channel, held: Duration) {
         let mut state = self.lock();
-        // The lane has to be in its place before the shelf may grant it.
+        // The channel has to be in its place before the shelf may grant it.
         let place = state
             .members
             .get_mut(&id)
             .and_then(|member| member.live.as_mut())
-            .and_then(|live| live.lanes.get_mut(usize::from(lane_number)));
+            .and_then(|live| live.channels.get_mut(usize::from(lane_number)));
         let mut unwanted = match place {
-            Some(place) => place.replace(lane),
-            None => Some(lane),
+            Some(place) => place.replace(channel),
+            None => Some(channel),
         };
         let mut commands = Vec::new();
         if !state
@@ -284,7 +284,7 @@ impl Fleet {
         {
             let live = state.members.get_mut(&id).and_then(|member| member.live.as_mut());
             unwanted = live
-                .and_then(|live| live.lanes[usize::from(lane_number)].take())
+                .and_then(|live| live.channels[usize::from(lane_number)].take())
                 .or(unwanted);
         }
         self.act_on(state, commands);
@@ -419,7 +419,7 @@ impl Fleet {
             .get_mut(&grant.instance)
             .and_then(|member| member.live.as_mut())
             .expect("the shelf grants lanes of live instances only");
-        let lane = live.lanes[usize::from(grant.lane)]
+        let channel = live.channels[usize::from(grant.lane)]
             .take()
             .expect("the shelf grants a lane once");
         let startup = &live.instance.startup;
@@ -450,7 +450,7 @@ impl Fleet {
         Lease {
             fleet: self.clone(),
             instance: live.instance.clone(),
-            lane: Some(lane),
+            channel: Some(channel),
             lane_number: grant.lane,
             frozen: match grant.kind {
                 GrantKind::Thawed { turn } => Some(turn),

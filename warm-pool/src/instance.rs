@@ -3,6 +3,7 @@
 //! Owns the process; when the last lease and the driver have let go of it, everything in it is killed.
 
 use std::io;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -43,6 +44,8 @@ pub(crate) struct Instance {
     pub(crate) log: LogTap,
     pub(crate) body: Box<dyn Confined>,
     pub(crate) frost: Mutex<Frost>,
+    /// Invocations in a row that ran out of time without a word of the instance.
+    pub(crate) silent: AtomicU32,
     /// Why the pool killed it, if it did.
     pub(crate) killed: OnceLock<KillCause>,
     /// How it ended; `None` while it has not.

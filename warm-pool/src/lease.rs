@@ -1,24 +1,32 @@
 //! The exclusive right to send one invocation to an instance: given back or poisoned, never lost.
 //!
-//! A lease owns the lane while it lives. Dropping it gives the lane back when the lane is clean, straight to the call that
+//! A lease owns a channel, a lane or a link, while it lives. Dropping it gives that back when it is clean, straight to the call that
 //! waits longest if there is one, and poisons the instance when an exchange is unfinished. So a caller that is cancelled at any
 //! point leaves nothing behind that the next one could read.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use functions::BootId;
 use functions::Revision;
+use http::{Request, Response};
+use hyper::body::Incoming;
 
+use crate::channel::Channel;
 use crate::fate::Fate;
 use crate::fleet::Fleet;
 use crate::instance::Instance;
 use crate::lane::{Lane, LaneError};
+use crate::link::{LinkError, RequestBody};
 use crate::shelf::InstanceId;
 use crate::start::{ColdReason, Poison, Start};
 
 /// How long [`Lease::obituary`] waits: within it a dead process is gone with its mounts and its cgroup.
 const OBITUARY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Calls in a row that may run out of time before an HTTP server that said nothing meanwhile counts as stuck.
+pub const MOST_SILENT: u32 = 3;
 
 /// Where the time until the lease went. `queue + sandbox + init` is the time that the call waited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -49,7 +57,7 @@ pub struct Lease {
     pub(crate) fleet: Arc<Fleet>,
     pub(crate) instance: Arc<Instance>,
     /// Always there until the lease is dropped.
-    pub(crate) lane: Option<Lane>,
+    pub(crate) channel: Option<Channel>,
     pub(crate) lane_number: u8,
     /// The turn in which the instance is to be thawed, until that is done.
     pub(crate) frozen: Option<u64>,
@@ -64,6 +72,10 @@ impl Lease {
     pub(crate) fn thaw(&mut self) {
         if let Some(turn) = self.frozen.take() {
             self.instance.thaw(turn);
+            // A connection that was kept may have been given up inside meanwhile.
+            if let Some(Channel::Http(link)) = &mut self.channel {
+                link.forget();
+            }
         }
     }
 
@@ -97,16 +109,62 @@ impl Lease {
         self.phases
     }
 
-    /// The lane to talk over.
-    pub fn lane(&mut self) -> &mut Lane {
-        self.lane.as_mut().expect("the lane is taken by drop only")
+    fn channel(&mut self) -> &mut Channel {
+        self.channel.as_mut().expect("the channel is taken by drop only")
     }
 
-    /// Starts an exchange and returns its sequence number; what the instance prints belongs to `request_id` from now on. Until
+    /// The lane to talk over, of a runtime that speaks frames.
+    ///
+    /// # Panics
+    /// For any other runtime.
+    pub fn lane(&mut self) -> &mut Lane {
+        match self.channel() {
+            Channel::Frames(lane) => lane,
+            Channel::Http(_) => panic!("an HTTP server has no lane"),
+        }
+    }
+
+    /// Starts an exchange; what the instance prints belongs to `request_id` from now on. Until
     /// [`Lease::finish`] dropping the lease poisons the instance.
-    pub fn begin(&mut self, request_id: &str) -> u32 {
+    pub fn begin(&mut self, request_id: &str) {
         self.instance.log.begin(request_id);
-        self.lane().begin()
+        self.channel().begin();
+    }
+
+    /// Sends a request to the server that the instance is, and waits for the head of the reply. A request goes out twice only if the
+    /// first connection closed before anything of it was sent.
+    ///
+    /// Cancel safe in that the connection is closed: the exchange can only be abandoned then.
+    ///
+    /// # Errors
+    /// [`LinkError`].
+    ///
+    /// # Panics
+    /// When the instance is no HTTP server.
+    pub async fn send(&mut self, request: Request<RequestBody>) -> Result<Response<Incoming>, LinkError> {
+        let instance = self.instance.clone();
+        let Channel::Http(link) = self.channel() else {
+            panic!("only HTTP servers are sent requests");
+        };
+        let response = link.send(instance.body.as_ref(), request).await?;
+        instance.silent.store(0, Ordering::Relaxed);
+        Ok(response)
+    }
+
+    /// Gives up an exchange with an HTTP server: the connection is closed, and the server lives on, for it has other callers and
+    /// sees this one leave. Only after [`MOST_SILENT`] calls in a row ran out of time without any answer it is killed.
+    pub fn abandon(mut self, poison: Poison) {
+        let silent = match poison {
+            Poison::Timeout => self.instance.silent.fetch_add(1, Ordering::Relaxed) + 1,
+            _ => 0,
+        };
+        if silent >= MOST_SILENT {
+            return self.poison(poison);
+        }
+        self.instance.log.end();
+        if let Channel::Http(link) = self.channel() {
+            link.abandon();
+        }
     }
 
     /// Counts the time that the handler took; for a streamed reply, until its head. Called once for each answer.
@@ -120,7 +178,13 @@ impl Lease {
     /// [`LaneError::Unfinished`] as [`Lane::finish`] has it; then dropping the lease poisons the instance.
     pub fn finish(&mut self) -> Result<(), LaneError> {
         self.instance.log.end();
-        self.lane().finish()
+        match self.channel() {
+            Channel::Frames(lane) => lane.finish(),
+            Channel::Http(link) => {
+                link.finish();
+                Ok(())
+            }
+        }
     }
 
     /// Reads what the instance has printed up to now, without waiting. [`Lease::finish`] does so by itself.
@@ -131,10 +195,15 @@ impl Lease {
     /// Ends the lease for good: the instance is killed, at once or, for causes that its neighbours are not guilty of, when the
     /// exchanges on its other lanes have ended.
     pub fn poison(mut self, poison: Poison) {
-        if let Some(lane) = self.lane.take() {
+        if let Some(channel) = self.channel.take() {
             self.fleet.poison(self.instance.id, self.lane_number, poison);
-            drop(lane);
+            drop(channel);
         }
+    }
+
+    /// As [`Lease::obituary`], with another patience.
+    pub async fn obituary_within(&self, patience: Duration) -> Fate {
+        self.instance.obituary(patience).await
     }
 
     /// How the instance ended, for an error that says so after the lane closed. Waits up to a second;
@@ -146,10 +215,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(lane) = self.lane.take() else { return };
-        if lane.is_clean() {
+        let Some(channel) = self.channel.take() else { return };
+        if channel.is_clean() {
             self.fleet
-                .give_back(self.instance.id, self.lane_number, lane, self.since.elapsed());
+                .give_back(self.instance.id, self.lane_number, channel, self.since.elapsed());
             if self.start.is_cold() {
                 // It may be over when something that was prepared for the function meanwhile is ready.
                 self.fleet.advise(&self.instance.revision);

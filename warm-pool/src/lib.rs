@@ -18,12 +18,13 @@
 //! | `fleet` | one function's shelf with its live instances and waiting calls |
 //! | `driver` | what all functions share, and the life of each instance |
 //! | [`host`] | how is a pool started on this machine? |
-//! | `instance`, [`lane`], [`lease`] | one process, one socket to it, the right to use that |
+//! | `instance`, [`lane`], [`link`], [`lease`] | one process, a way to it by frames or by HTTP, the right to use that |
 //! | [`log_tap`] | what a function prints |
 //! | [`fate`] | how instances end and why they don't start |
 //! | [`deploy`] | the handler check |
 //! | [`view`], [`metrics`] | what people and Prometheus see |
 
+mod channel;
 pub mod deploy;
 mod driver;
 pub mod fate;
@@ -33,6 +34,7 @@ pub mod host;
 mod instance;
 pub mod lane;
 pub mod lease;
+pub mod link;
 pub mod log_tap;
 pub mod metrics;
 mod plan;
@@ -50,6 +52,7 @@ pub use fate::{AcquireError, Fate, StartFailure};
 pub use host::{Host, HostError, SPAWNER_ENTRY, Started, spawner_main};
 pub use lane::{Lane, LaneError};
 pub use lease::{Lease, Phases};
+pub use link::{LinkError, RequestBody};
 pub use log_tap::{LogRecord, LogSink};
 pub use pool::{Pool, PoolConfig};
 pub use shelf::{Condition, Counts, InstanceId};

@@ -1,7 +1,7 @@
 //! From a revision and the way to launch it to the plan of a sandbox. Nothing here runs anything.
 
 use functions::runtimes::{Launch, Program};
-use functions::{Revision, RootfsMode};
+use functions::{Revision, RootfsMode, Runtime};
 use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Rootfs};
 
 /// The cgroup of all sandboxes: a slot stands in it before it is anybody's.
@@ -31,7 +31,10 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
         argv: launch.argv,
         env: launch.env,
         cwd: launch.cwd,
-        lanes: settings.concurrency,
+        lanes: match settings.runtime {
+            Runtime::Python | Runtime::Node | Runtime::Stdio => settings.concurrency,
+            Runtime::Http => 0,
+        },
         listen: None,
     })
 }
@@ -40,7 +43,7 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
 mod tests {
     use functions::detect::Detected;
     use functions::runtimes::{HostRuntimes, Missing, launch};
-    use functions::{Digest, FunctionName, Manifest, RevisionNumber, Runtime};
+    use functions::{Digest, FunctionName, Manifest, RevisionNumber};
 
     use super::*;
 

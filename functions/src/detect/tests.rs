@@ -165,6 +165,52 @@ fn a_package_json_that_leads_nowhere_says_so() {
 }
 
 #[test]
+fn a_procfile_that_names_a_web_server_comes_first() {
+    let procfile = "release: ./migrate\n  web:  gunicorn -b :$PORT app:app \nworker: x\n";
+    assert_eq!(
+        found(&[("Procfile", procfile), ("handler.py", PYTHON)]),
+        "http gunicorn -b :$PORT app:app"
+    );
+    assert_eq!(
+        found(&[("Procfile", "worker: x\nweb:\n"), ("handler.py", PYTHON)]),
+        "python handler.handler"
+    );
+    let dir = dir(&[("Procfile", "worker: x")]);
+    let error = detect_as(dir.path(), Some(Runtime::Http), None, None).unwrap_err();
+    assert!(matches!(error, DetectError::NoServer) && error.hint().contains("Procfile"));
+}
+
+#[test]
+fn a_command_has_to_be_there_when_it_is_a_path_in_the_bundle() {
+    let dir = dir(&[("+bin/server", ""), ("plain", ""), ("handler.py", PYTHON)]);
+    let detect = |command: &str| {
+        let toml = format!("[http]\ncommand = {command}");
+        Manifest::from_toml(&toml).unwrap().detect(dir.path())
+    };
+    for command in [
+        "[\"python3\", \"app.py\"]",
+        "[\"bin/server\"]",
+        "[\"./bin/server\"]",
+        "[\"/usr/bin/env\"]",
+    ] {
+        assert_eq!(detect(command).unwrap().runtime, Runtime::Http, "{command}");
+    }
+    assert!(matches!(
+        detect("[\"./plain\"]"),
+        Err(DetectError::NotExecutable { .. })
+    ));
+    for command in ["[\"bin/gone\"]", "[\"bin/../../x\"]", "[\"./\"]"] {
+        assert!(
+            matches!(detect(command), Err(DetectError::NoSuchHandler { .. })),
+            "{command}"
+        );
+    }
+    // Whoever says another runtime as well is told when it is resolved.
+    let manifest = Manifest::from_toml("runtime = \"python\"\n[http]\ncommand = [\"x\"]").unwrap();
+    assert_eq!(manifest.detect(dir.path()).unwrap().runtime, Runtime::Python);
+}
+
+#[test]
 fn executables_are_found_by_name_or_because_they_are_alone() {
     assert_eq!(found(&[("+run", "")]), "stdio run");
     assert_eq!(

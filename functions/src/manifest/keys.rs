@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
         default: None,
         bounds: None,
         doc: "`python` and `node`: `<file without its ending>.<function>`. `stdio`: the path of an executable in \
-              the bundle. Without it, what the files say.",
+              the bundle. `http`: a command line for `/bin/sh` that starts the server. Without it, what the files say.",
     },
     Key {
         name: "signature",
@@ -149,7 +149,7 @@ pub const KEYS: &[Key] = &[
             "64",
             "Each invocation at a time has a socket of its own in the instance.",
         ),
-        doc: "Invocations that one instance runs at a time.",
+        doc: "Invocations that one instance runs at a time. 16 for `http`, unless `reuse` is `request`: servers are made for several.",
     },
     Key {
         name: "reuse",
@@ -227,7 +227,7 @@ pub const KEYS: &[Key] = &[
         default: None,
         bounds: None,
         doc: "Environment variables. Names that start with `FN_`, `AWS_LAMBDA_` or `LAMBDA_` and `_HANDLER` belong \
-              to the platform.",
+              to the platform, as do `PORT`, `K_SERVICE`, `K_REVISION` and `K_CONFIGURATION` of `http` functions.",
     },
     Key {
         name: "stdio.args",
@@ -235,6 +235,25 @@ pub const KEYS: &[Key] = &[
         default: None,
         bounds: None,
         doc: "Arguments of the executable of a `stdio` function.",
+    },
+    Key {
+        name: "http.command",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "The program of an `http` function and its arguments: a path in the bundle, or a name that is looked up in \
+              `PATH`. Makes the runtime `http`. Without it, the line `web:` of the file `Procfile`.",
+    },
+    Key {
+        name: "http.port",
+        kind: Kind::Whole,
+        default: Some("8080"),
+        bounds: bounds(
+            "1024",
+            "32767",
+            "Lower ones need a right that functions lack, and higher ones the kernel gives to whoever connects.",
+        ),
+        doc: "The port that the server listens on. It finds the number in the variable `PORT`.",
     },
 ];
 

@@ -5,15 +5,17 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::keys::{KEYS, Key};
-use super::settings::{Ahead, Reuse, Runtime, Scale, Settings, Signature, Stdio};
+use super::settings::{Ahead, Http, Reuse, Runtime, Scale, Settings, Signature, Stdio};
 use super::typed::Manifest;
 use crate::detect::Detected;
-use crate::{ByteSize, FunctionName};
+use crate::{ByteSize, FunctionName, one_line};
 
 /// Largest event of a handler, raw: the body limit of Lambda's synchronous invocations.
 const HANDLER_BODY: ByteSize = ByteSize::mib(6);
 /// Longest `handler`, in bytes.
 const HANDLER_LENGTH: usize = 512;
+/// How much of `http.command` is shown as the handler.
+const HANDLER_SHOWN: usize = 500;
 /// Most environment variables.
 const ENV_COUNT: usize = 256;
 /// Most bytes of all environment variables: half of what Linux takes for one string of an exec.
@@ -22,6 +24,10 @@ const ENV_BYTES: usize = 64 * 1024;
 const ARGS_COUNT: usize = 256;
 /// Most bytes of all arguments.
 const ARGS_BYTES: usize = 64 * 1024;
+/// Invocations that an `http` instance runs at a time unless something else is said.
+const HTTP_CONCURRENCY: u32 = 16;
+/// Variables that say where an `http` function listens, and who it is.
+const HTTP_NAMES: [&str; 4] = ["PORT", "K_SERVICE", "K_REVISION", "K_CONFIGURATION"];
 /// Starts of variable names that the platform sets itself.
 const RESERVED_PREFIXES: [&str; 3] = ["FN_", "AWS_LAMBDA_", "LAMBDA_"];
 
@@ -137,21 +143,51 @@ pub enum ResolveError {
         /// The runtime.
         runtime: Runtime,
     },
+    /// `http.command` for another runtime.
+    #[error("http.command is set, but the runtime is {runtime}")]
+    CommandRuntime {
+        /// The runtime.
+        runtime: Runtime,
+    },
+    /// `http.command` is empty, or its program is.
+    #[error("http.command names no program")]
+    CommandEmpty,
+    /// `handler` and `http.command` both say what to run.
+    #[error("both handler and http.command say what to run")]
+    CommandTwice,
+    /// `handler` of an `http` function can't be a command line.
+    #[error("handler {handler:?} is no command line")]
+    HandlerLine {
+        /// The value.
+        handler: String,
+    },
+    /// A variable that says where an `http` function listens, or who it is.
+    #[error("the environment variable {name} of an http function belongs to the platform")]
+    EnvHttp {
+        /// The name.
+        name: String,
+    },
     /// An argument with a NUL byte.
-    #[error("argument {index} of stdio.args has a NUL byte")]
+    #[error("argument {index} of {key} has a NUL byte")]
     ArgsNul {
+        /// The key.
+        key: &'static str,
         /// Its place, counted from 0.
         index: usize,
     },
     /// Too many arguments.
-    #[error("stdio.args has {count} arguments, at most {ARGS_COUNT} are allowed")]
+    #[error("{key} has {count} arguments, at most {ARGS_COUNT} are allowed")]
     ArgsCount {
+        /// The key.
+        key: &'static str,
         /// How many.
         count: usize,
     },
     /// Too many bytes of arguments.
-    #[error("stdio.args has {bytes} bytes together, at most {ARGS_BYTES} are allowed")]
+    #[error("{key} has {bytes} bytes together, at most {ARGS_BYTES} are allowed")]
     ArgsBytes {
+        /// The key.
+        key: &'static str,
         /// How many.
         bytes: usize,
     },
@@ -182,6 +218,11 @@ impl ResolveError {
             ResolveError::EnvCount { .. } | ResolveError::EnvBytes { .. } => {
                 "Put large settings into a file of the bundle."
             }
+            ResolveError::CommandRuntime { .. } => "Remove the section [http], or set runtime to http.",
+            ResolveError::CommandEmpty => "Write for example `command = [\"python3\", \"app.py\"]`.",
+            ResolveError::CommandTwice => "Remove one of the two.",
+            ResolveError::HandlerLine { .. } => "Write one line of at most 512 bytes, such as `gunicorn app:app`.",
+            ResolveError::EnvHttp { .. } => "Set http.port for another port; the other names can't be chosen.",
             ResolveError::ArgsRuntime { .. } => "Remove the section [stdio], or set runtime to stdio.",
             ResolveError::ArgsCount { .. } | ResolveError::ArgsBytes { .. } => {
                 "Put long argument lists into a file of the bundle."
@@ -209,18 +250,35 @@ impl Manifest {
             });
         }
         let runtime = self.runtime.unwrap_or(detected.runtime);
-        let handler = match &self.handler {
-            Some(handler) => handler.clone(),
-            None if runtime != detected.runtime => {
+        let command = self.http.command.as_deref();
+        if command.is_some_and(|command| command.first().is_none_or(String::is_empty)) {
+            return Err(ResolveError::CommandEmpty);
+        }
+        if command.is_some() && runtime != Runtime::Http {
+            return Err(ResolveError::CommandRuntime { runtime });
+        }
+        if command.is_some() && self.handler.is_some() {
+            return Err(ResolveError::CommandTwice);
+        }
+        let handler = match (command, &self.handler) {
+            // Only to be looked at.
+            (Some(command), _) => one_line(&command.join(" "), HANDLER_SHOWN),
+            (None, Some(handler)) => handler.clone(),
+            (None, None) if runtime != detected.runtime => {
                 return Err(ResolveError::OtherRuntime {
                     typed: runtime,
                     detected: detected.runtime,
                 });
             }
-            None => detected.handler.clone(),
+            (None, None) => detected.handler.clone(),
         };
         check_handler(runtime, &handler)?;
 
+        let alone = self.reuse == Some(Reuse::Request);
+        let concurrency = match runtime {
+            Runtime::Http if !alone => Some(HTTP_CONCURRENCY),
+            _ => default.concurrency,
+        };
         let settings = Settings {
             runtime,
             handler,
@@ -231,7 +289,7 @@ impl Manifest {
             tmp: bounded("tmp", decided(self.tmp, default.tmp))?,
             timeout: bounded("timeout", decided(self.timeout, default.timeout))?,
             idle: bounded("idle", decided(self.idle, default.idle))?,
-            concurrency: u8::try_from(bounded("concurrency", decided(self.concurrency, default.concurrency))?)
+            concurrency: u8::try_from(bounded("concurrency", decided(self.concurrency, concurrency))?)
                 .expect("the most that KEYS allows is 64"),
             reuse: decided(self.reuse, default.reuse),
             queue: bounded("queue", decided(self.queue, default.queue))?,
@@ -251,6 +309,10 @@ impl Manifest {
             stdio: Stdio {
                 args: self.stdio.args.clone().unwrap_or_default(),
             },
+            http: Http {
+                command: self.http.command.clone().unwrap_or_default(),
+                port: bounded("http.port", decided(self.http.port, default.http.port))?,
+            },
         };
         if !settings.signature.fits(runtime) {
             return Err(ResolveError::SignatureRuntime {
@@ -258,7 +320,7 @@ impl Manifest {
                 runtime,
             });
         }
-        if runtime != Runtime::Stdio && settings.max_body > HANDLER_BODY {
+        if matches!(runtime, Runtime::Python | Runtime::Node) && settings.max_body > HANDLER_BODY {
             return Err(ResolveError::HandlerBody {
                 given: settings.max_body,
                 runtime,
@@ -276,7 +338,18 @@ impl Manifest {
             });
         }
         check_env(&settings.env)?;
-        check_args(runtime, &settings.stdio.args)?;
+        if !settings.stdio.args.is_empty() && runtime != Runtime::Stdio {
+            return Err(ResolveError::ArgsRuntime { runtime });
+        }
+        check_args("stdio.args", &settings.stdio.args)?;
+        check_args("http.command", &settings.http.command)?;
+        if runtime == Runtime::Http
+            && let Some(name) = HTTP_NAMES.iter().find(|name| settings.env.contains_key(**name))
+        {
+            return Err(ResolveError::EnvHttp {
+                name: (*name).to_owned(),
+            });
+        }
         Ok(settings)
     }
 }
@@ -318,6 +391,14 @@ fn bounded<T: FromStr + PartialOrd + Display>(key: &'static str, value: T) -> Re
 
 fn check_handler(runtime: Runtime, handler: &str) -> Result<(), ResolveError> {
     let sound = !handler.is_empty() && handler.len() <= HANDLER_LENGTH && !handler.contains('\0');
+    if runtime == Runtime::Http {
+        return match sound && !handler.contains(['\n', '\r']) && !handler.trim().is_empty() {
+            true => Ok(()),
+            false => Err(ResolveError::HandlerLine {
+                handler: handler.to_owned(),
+            }),
+        };
+    }
     if runtime == Runtime::Stdio {
         let inside = handler.split('/').all(|part| !matches!(part, "" | "." | ".."));
         return match sound && inside {
@@ -370,20 +451,17 @@ fn check_env(env: &BTreeMap<String, String>) -> Result<(), ResolveError> {
     }
 }
 
-fn check_args(runtime: Runtime, args: &[String]) -> Result<(), ResolveError> {
-    if !args.is_empty() && runtime != Runtime::Stdio {
-        return Err(ResolveError::ArgsRuntime { runtime });
-    }
+fn check_args(key: &'static str, args: &[String]) -> Result<(), ResolveError> {
     if args.len() > ARGS_COUNT {
-        return Err(ResolveError::ArgsCount { count: args.len() });
+        return Err(ResolveError::ArgsCount { key, count: args.len() });
     }
     if let Some(index) = args.iter().position(|arg| arg.contains('\0')) {
-        return Err(ResolveError::ArgsNul { index });
+        return Err(ResolveError::ArgsNul { key, index });
     }
     let bytes = args.iter().map(|arg| arg.len() + 1).sum();
     match bytes {
         0..=ARGS_BYTES => Ok(()),
-        _ => Err(ResolveError::ArgsBytes { bytes }),
+        _ => Err(ResolveError::ArgsBytes { key, bytes }),
     }
 }
 

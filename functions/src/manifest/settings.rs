@@ -19,6 +19,7 @@ pub struct Settings {
     pub runtime: Runtime,
     /// `python` and `node`: `<file without its ending>.<function>`, such as `handler.handler`.
     /// `stdio`: the path of an executable inside the bundle.
+    /// `http`: the command line, for a shell unless `http.command` says it word by word.
     pub handler: String,
     /// How the handler is called.
     #[serde(default)]
@@ -54,6 +55,9 @@ pub struct Settings {
     pub env: BTreeMap<String, String>,
     /// What only the `stdio` runtime has.
     pub stdio: Stdio,
+    /// What only the `http` runtime has.
+    #[serde(default)]
+    pub http: Http,
 }
 
 /// How many instances a function has.
@@ -147,6 +151,24 @@ pub struct Stdio {
     pub args: Vec<String>,
 }
 
+/// Settings of the `http` runtime.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Http {
+    /// The program and its arguments; empty when `handler` is a line for a shell.
+    pub command: Vec<String>,
+    /// The port that the program listens on.
+    pub port: u16,
+}
+
+impl Default for Http {
+    fn default() -> Http {
+        Http {
+            command: Vec::new(),
+            port: 8080,
+        }
+    }
+}
+
 /// A word was given that is none of the words that a key knows.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{given:?} is not known{}, use one of: {}", did_you_mean(.suggestion), .known.join(", "))]
@@ -224,6 +246,8 @@ words! {
         Node = "node",
         /// Any executable, one process for each invocation.
         Stdio = "stdio",
+        /// Any HTTP server that listens on `$PORT`.
+        Http = "http",
     }
 }
 
@@ -322,12 +346,12 @@ mod tests {
         let error = "pyton".parse::<Runtime>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"pyton\" is not known, did you mean \"python\"?, use one of: python, node, stdio"
+            "\"pyton\" is not known, did you mean \"python\"?, use one of: python, node, stdio, http"
         );
         let error = "cobol".parse::<Runtime>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"cobol\" is not known, use one of: python, node, stdio"
+            "\"cobol\" is not known, use one of: python, node, stdio, http"
         );
     }
 

@@ -76,6 +76,9 @@ pub struct Manifest {
     /// `[stdio]`
     #[serde(skip_serializing_if = "is_default")]
     pub stdio: StdioTyped,
+    /// `[http]`
+    #[serde(skip_serializing_if = "is_default")]
+    pub http: HttpTyped,
 }
 
 /// The section `[scale]` as typed.
@@ -101,6 +104,17 @@ pub struct StdioTyped {
     /// `stdio.args`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<Vec<String>>,
+}
+
+/// The section `[http]` as typed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HttpTyped {
+    /// `http.command`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<Vec<String>>,
+    /// `http.port`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -231,6 +245,8 @@ impl Manifest {
             "scale.keep" => self.scale.keep = read(value)?,
             "env" => self.env = BTreeMap::deserialize(value)?,
             "stdio.args" => self.stdio.args = read(value)?,
+            "http.command" => self.http.command = read(value)?,
+            "http.port" => self.http.port = read(value)?,
             // A key that KEYS holds and this does not is found by the test that sets every default.
             other => return Err(de::Error::custom(UnknownKey::new(other.to_owned()))),
         }

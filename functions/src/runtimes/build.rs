@@ -44,9 +44,9 @@ pub fn build(revision: &Revision, tree: &Path) -> Option<Revision> {
         return None;
     }
     let script = match settings.runtime {
-        Runtime::Node if tree.join("package.json").is_file() => NODE.path,
-        Runtime::Python if tree.join("requirements.txt").is_file() => PYTHON.path,
-        Runtime::Node | Runtime::Python | Runtime::Stdio => return None,
+        Runtime::Node | Runtime::Http if tree.join("package.json").is_file() => NODE.path,
+        Runtime::Python | Runtime::Http if tree.join("requirements.txt").is_file() => PYTHON.path,
+        Runtime::Node | Runtime::Python | Runtime::Stdio | Runtime::Http => return None,
     };
     Some(Revision {
         settings: Settings {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::{HostRuntimes, Missing};
-use super::{build, node, python, stdio};
+use super::{build, http, node, python, stdio};
 use crate::{Revision, Runtime, Signature};
 
 /// Where the bundle is in a sandbox; also the working directory.
@@ -102,6 +102,10 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
             Program::Resident(stdio::RESIDENT.to_owned()),
             stdio::argv(&settings.handler, &settings.stdio.args),
         ),
+        Runtime::Http => {
+            env.extend(http::env(revision));
+            (Program::Exec, http::argv(&settings.handler, &settings.http.command))
+        }
     };
     env.extend(settings.env.clone());
     Ok(Launch {
@@ -259,6 +263,30 @@ pub(super) mod tests {
         let launch = launch(&revision, &host()).unwrap();
         assert_eq!(launch.program, Program::Resident("stdio".to_owned()));
         assert_eq!(launch.argv, ["/function/bin/handler.sh", "-v", "a b"]);
+    }
+
+    #[test]
+    fn http_runs_the_server_and_tells_it_its_port() {
+        let revision = revision(
+            "[http]\ncommand = [\"python3\", \"app.py\"]\nport = 9000",
+            Runtime::Http,
+            "",
+        );
+        let launch = launch(&revision, &host()).unwrap();
+        assert_eq!(launch.program, Program::Exec);
+        assert_eq!(
+            launch.argv,
+            ["/bin/sh", "-c", "exec \"$0\" \"$@\"", "python3", "app.py"]
+        );
+        for (name, value) in [
+            ("PORT", "9000"),
+            ("K_SERVICE", "hello"),
+            ("K_REVISION", "hello-00003"),
+            ("K_CONFIGURATION", "hello"),
+            ("PYTHONPATH", "/function:/function/.fn-packages"),
+        ] {
+            assert_eq!(get(&launch, name), Some(value), "{name}");
+        }
     }
 
     #[test]

@@ -163,7 +163,7 @@ impl Instance {
         let interpreter: &[&str] = match runtime {
             Runtime::Python => &["/usr/bin/python3", "-s", "-B"],
             Runtime::Node => &["/usr/bin/node"],
-            Runtime::Stdio => panic!("stdio has no interpreter"),
+            Runtime::Stdio | Runtime::Http => panic!("there is no interpreter of ours"),
         };
         let (lane, theirs) = UnixStream::pair().unwrap();
         let (second, their_second) = UnixStream::pair().unwrap();

@@ -35,6 +35,7 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
             Ok(Answer {
                 boot_id,
                 handler,
+                length: None,
                 head,
                 body: Content::Whole(body),
             })
@@ -77,11 +78,12 @@ pub(crate) async fn event(lease: Lease, invoke: Invoke, event: Bytes, deadline: 
             Ok(checked) => {
                 let handler = begun.elapsed();
                 held.handled(handler);
-                let flow = Flow::new(held, deadline, None);
+                let flow = Flow::frames(held, deadline, None);
                 Ok(Made::Stream(Answer {
                     boot_id: head.boot_id,
                     handler,
                     head: checked,
+                    length: None,
                     body: Content::Flowing(Box::new(flow)),
                 }))
             }

@@ -24,15 +24,15 @@ use http_body::Frame;
 use tokio::sync::mpsc;
 use warm_pool::{Lane, LaneError, Poison};
 
-use super::Failed;
 use super::held::Held;
 use super::upload::Upload;
+use super::{Failed, http};
 use crate::deadline::Deadline;
 
 /// Bytes of a reply that wait for the caller.
-const WAITING: usize = 256 * 1024;
+pub(super) const WAITING: usize = 256 * 1024;
 /// Bytes of a reply that wait while the request is still coming in.
-const WAITING_UPLOAD: usize = 8 * 1024 * 1024;
+pub(super) const WAITING_UPLOAD: usize = 8 * 1024 * 1024;
 
 /// What happened on a lane.
 pub(super) enum Turn {
@@ -59,21 +59,42 @@ pub(super) async fn turn(lane: &mut Lane) -> Result<Turn, LaneError> {
 }
 
 /// A reply whose head came and whose body has not begun to flow.
-pub(crate) struct Flow {
+pub(crate) struct Flow(Source);
+
+/// Where it flows from.
+enum Source {
+    Frames(Frames),
+    Http(http::Stream),
+}
+
+struct Frames {
     held: Held,
     deadline: Deadline,
     upload: Option<Upload>,
 }
 
 impl Flow {
-    pub(super) fn new(held: Held, deadline: Deadline, upload: Option<Upload>) -> Self {
-        Self { held, deadline, upload }
+    /// From the lane of an instance that speaks frames.
+    pub(super) fn frames(held: Held, deadline: Deadline, upload: Option<Upload>) -> Self {
+        Self(Source::Frames(Frames { held, deadline, upload }))
+    }
+
+    /// From a server.
+    pub(super) fn http(stream: http::Stream) -> Self {
+        Self(Source::Http(stream))
+    }
+
+    async fn run(self, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+        match self.0 {
+            Source::Frames(frames) => run(frames, caller).await,
+            Source::Http(stream) => http::run(stream, caller).await,
+        }
     }
 
     /// Lets it flow. `ended` is called once, when the last byte is handed over or when it breaks off.
     pub(crate) fn start(self, ended: impl FnOnce(Result<(), Failed>) + Send + 'static) -> Body {
         let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(async move { ended(run(self, &sender).await) });
+        tokio::spawn(async move { ended(self.run(&sender).await) });
         Body::new(Flowing { receiver, ended: false })
     }
 
@@ -82,24 +103,24 @@ impl Flow {
         let (sender, mut receiver) = mpsc::channel(1);
         tokio::spawn(async move {
             let drained = async { while receiver.recv().await.is_some() {} };
-            let run = async move { run(self, &{ sender }).await };
+            let run = async move { self.run(&{ sender }).await };
             ended(tokio::join!(run, drained).0);
         });
     }
 }
 
 /// What goes through the channel.
-enum Piece {
+pub(super) enum Piece {
     Data(Bytes),
     End,
 }
 
-async fn run(flow: Flow, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
-    let Flow {
+async fn run(frames: Frames, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+    let Frames {
         held,
         deadline,
         mut upload,
-    } = flow;
+    } = frames;
     let mut held = Some(held);
     let (mut waiting, mut bytes) = (VecDeque::new(), 0);
     let passed = deadline.passed();
@@ -165,7 +186,7 @@ async fn next(upload: &mut Option<Upload>) -> Result<Option<Bytes>, crate::limit
 }
 
 /// Hands over what waits after the exchange has ended.
-async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+pub(super) async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
     for piece in waiting.into_iter().map(Piece::Data).chain([Piece::End]) {
         caller.send(piece).await.map_err(|_| Failed::ClientGone)?;
     }

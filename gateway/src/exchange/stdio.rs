@@ -56,11 +56,12 @@ pub(crate) async fn call(
     let checked = payload::reply_head(&head)?;
     let handler = begun.elapsed();
     held.handled(handler);
-    let flow = Flow::new(held, deadline, Some(upload));
+    let flow = Flow::frames(held, deadline, Some(upload));
     Ok(Answer {
         boot_id: head.boot_id,
         handler,
         head: checked,
+        length: None,
         body: Content::Flowing(Box::new(flow)),
     })
 }

@@ -305,6 +305,18 @@ impl Asked {
             )
             .await
             .map(Made::Stream),
+            Runtime::Http => {
+                let (head, ()) = Request::post("/")
+                    .header(HOST, "localhost")
+                    .header(CONTENT_TYPE, "application/json")
+                    .body(())
+                    .expect("the request is valid")
+                    .into_parts();
+                let (id, body) = (self.id.to_string(), Body::from(self.event.clone()));
+                exchange::http(lease, &id, head, body, MOST_EVENT, deadline)
+                    .await
+                    .map(Made::Stream)
+            }
         };
         let made = match made {
             Ok(Made::Result { boot_id, handler, json }) => Ok((boot_id, handler, json)),

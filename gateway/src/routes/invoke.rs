@@ -11,18 +11,19 @@ use functions::payload::{self, RequestHead};
 use functions::wire::Invoke;
 use functions::{FunctionName, Runtime};
 use http::request::Parts;
-use http::{Method, Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use jiff::Timestamp;
 use warm_pool::{AcquireError, Fate, Lease, StartFailure};
 
 use crate::admission::{self, Admitted};
-use crate::exchange::{self, Answer, Content, Errors, Failed, Upload};
+use crate::exchange::{self, Answer, Asked, Content, Errors, Failed, Upload};
 use crate::gateway::Gateway;
 use crate::invocation::Invocation;
 use crate::limits;
 use crate::outcome::{Code, Outcome};
 use crate::reply;
 use crate::request_id::RequestId;
+use crate::server::Takeover;
 
 /// A request that is known to be for a function.
 pub(crate) struct Call {
@@ -55,10 +56,12 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
     let answered = async {
         invocation.enter()?;
         let admitted = admission::admit(revision, &head, call.arrived, call.time)?;
+        let upgrade = Asked::upgrade(&head.headers);
         reply::clean_request(&mut head.headers);
         match admitted.revision.settings.runtime {
             Runtime::Python | Runtime::Node => handler(gateway, &call, &admitted, &head, body, &mut invocation).await,
             Runtime::Stdio => stdio(gateway, &call, &admitted, &head, body, &mut invocation).await,
+            Runtime::Http => http(gateway, &call, &admitted, &head, upgrade, body, &mut invocation).await,
         }
     };
     match answered.await.and_then(|answer| checked(gateway, &call, answer)) {
@@ -124,14 +127,41 @@ async fn stdio(
         .map_err(|failed| failure(failed, gateway.errors, invocation))
 }
 
-/// The request as the function sees it.
-fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
-    let path = head
-        .uri
+async fn http(
+    gateway: &Gateway,
+    call: &Call,
+    admitted: &Admitted,
+    head: &Parts,
+    upgrade: Option<HeaderValue>,
+    body: Body,
+    invocation: &mut Invocation,
+) -> Result<Answer, Outcome> {
+    let asked = Asked {
+        path: own_path(call, head),
+        source: call.source,
+        request_id: call.id.header(),
+        upgrade,
+    };
+    let head = exchange::forwarded(head.clone(), asked);
+    let lease = acquire(gateway, admitted, invocation).await?;
+    let limit = admitted.revision.settings.max_body.as_u64();
+    exchange::http(lease, &call.id.to_string(), head, body, limit, admitted.deadline)
+        .await
+        .map_err(|failed| failure(failed, gateway.errors, invocation))
+}
+
+/// The path below the function.
+fn own_path<'a>(call: &Call, head: &'a Parts) -> &'a str {
+    head.uri
         .path()
         .get(call.path_from..)
         .filter(|path| !path.is_empty())
-        .unwrap_or("/");
+        .unwrap_or("/")
+}
+
+/// The request as the function sees it.
+fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
+    let path = own_path(call, head);
     RequestHead {
         function: &call.name,
         request_id: id,
@@ -202,6 +232,10 @@ pub(crate) fn no_lease(error: &AcquireError, errors: Errors, invocation: &Invoca
                     errors,
                 );
             }
+            StartFailure::NotListening { .. } => Outcome::new(
+                Code::InitError,
+                "the function's server did not listen on its port in time",
+            ),
             StartFailure::InitTimeout(_) => Outcome::new(Code::InitError, "the function's code was not loaded in time"),
             StartFailure::Died(Fate::OutOfMemory) => {
                 Outcome::new(Code::OutOfMemory, "the function ran out of memory while it was loaded")
@@ -230,7 +264,12 @@ pub(crate) fn failure(failed: Failed, errors: Errors, invocation: &Invocation) -
 fn checked(gateway: &Gateway, call: &Call, mut answer: Answer) -> Result<Answer, Outcome> {
     let dropped = reply::clean_reply(&mut answer.head.headers);
     gateway.telemetry.dropped_headers(&call.name, dropped);
-    match reply::check(answer.head.status, &answer.head.headers) {
+    // The one reply that is not final, which was asked for.
+    let status = match answer.body {
+        Content::Tunnel(_) => StatusCode::OK,
+        _ => answer.head.status,
+    };
+    match reply::check(status, &answer.head.headers) {
         Ok(()) => Ok(answer),
         Err(error) => {
             let text = "the function answered with something that is no HTTP reply";
@@ -244,6 +283,7 @@ fn respond(answer: Answer, method: &Method, invocation: Invocation) -> Response<
         boot_id,
         handler,
         head,
+        length,
         body,
     } = answer;
     let status = head.status;
@@ -252,12 +292,27 @@ fn respond(answer: Answer, method: &Method, invocation: Invocation) -> Response<
     *response.headers_mut() = head.headers;
     invocation.tell(response.headers_mut(), Some((boot_id, handler)));
     let bodiless = reply::is_bodiless(status);
+    if let Some(length) = length.filter(|_| !bodiless) {
+        response.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+    }
     match body {
         Content::Whole(bytes) => {
             if !bodiless {
                 *response.body_mut() = Body::from(bytes);
             }
             invocation.end(status.as_u16());
+        }
+        Content::Tunnel(tunnel) => {
+            let headers = response.headers_mut();
+            headers.insert(header::UPGRADE, tunnel.protocol());
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            let takeover = Takeover::new(move |caller| async move {
+                match tunnel.run(caller).await {
+                    Ok(()) => invocation.end(status.as_u16()),
+                    Err(failed) => invocation.end_with(&failed.outcome(Errors::Hidden)),
+                }
+            });
+            response.extensions_mut().insert(takeover);
         }
         Content::Flowing(flow) => {
             let ended = move |result: Result<(), Failed>| match result {

@@ -10,6 +10,8 @@ mod watch;
 
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
+use std::io::Cursor;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -20,7 +22,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::{Arrival, ConnectionLimits, Drain, Peer};
+use super::{Arrival, ConnectionLimits, Drain, Peer, Takeover};
 use crate::outcome::{self, Code};
 use crate::request_id::RequestId;
 use patience::Patient;
@@ -46,14 +48,19 @@ where
     F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
 {
     let (io, watch) = Watched::new(Patient::new(io, limits.write_stall));
+    let takeover = Arc::new(OnceLock::new());
     let service = service_fn(|request| {
         let framing = watch.begin();
         let (watch, reply) = (watch.clone(), answer(Arrival { peer, framing }, request));
+        let takeover = takeover.clone();
         // Boxed so that the connection can be moved, and its socket taken out of it at the end.
         Box::pin(async move {
-            reply
-                .await
-                .map(|response| response.map(|body| Tracked::new(body, watch)))
+            let mut response = reply.await?;
+            if let Some(next) = response.extensions_mut().remove::<Takeover>() {
+                // A connection is taken over once: hyper reads no request after a 101.
+                let _first = takeover.set(next);
+            }
+            Ok::<_, Infallible>(response.map(|body| Tracked::new(body, watch)))
         })
     });
     let mut http = http1::Builder::new();
@@ -73,7 +80,21 @@ where
             }
         }
     };
-    let mut io = connection.into_parts().io.into_inner();
+    let parts = connection.into_parts();
+    let mut io = parts.io.into_inner();
+    if ended.is_ok()
+        && let Some(takeover) = takeover.get().cloned()
+    {
+        // What goes over it from here on is nobody's head.
+        watch.begin();
+        let (read, write) = tokio::io::split(io);
+        let whole = tokio::io::join(Cursor::new(parts.read_buf).chain(read), write);
+        tokio::select! {
+            () = takeover.run(Box::new(whole)) => {}
+            () = drain.is_cut() => {}
+        }
+        return;
+    }
     if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
         if error.is_timeout() {

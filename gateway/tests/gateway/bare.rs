@@ -88,6 +88,7 @@ impl Launcher for Bare {
             let instance = OwnedFd::from(instance);
             match revision.settings.runtime {
                 Runtime::Stdio => resident(&process, instance, launch.argv, launch.env, cwd),
+                Runtime::Http => panic!("servers need a sandbox's network"),
                 Runtime::Python | Runtime::Node => {
                     let argv = launch
                         .argv

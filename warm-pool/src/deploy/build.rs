@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::check::bury;
 use super::kept::Kept;
+use crate::channel::Channel;
 use crate::driver::bring_up::{Failed, bring_up};
 use crate::driver::launcher::Launcher;
 use crate::fate::StartFailure;
@@ -77,7 +78,10 @@ pub(crate) async fn build(
         }
     };
     let time = revision.settings.timeout.duration();
-    let outcome = tokio::time::timeout(time, exchange(&mut ready.lanes[0], Instant::now() + time, limit, into)).await;
+    let Some(Channel::Frames(lane)) = ready.channels.first_mut() else {
+        unreachable!("a build is of the runtime stdio, which speaks frames");
+    };
+    let outcome = tokio::time::timeout(time, exchange(lane, Instant::now() + time, limit, into)).await;
     bury(ready.body.as_ref()).await;
     ready.log.drain();
     match outcome {

@@ -1,17 +1,22 @@
 //! From a revision to a process whose handler is loaded, or to the reason why there is none.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use functions::Revision;
 use functions::wire::{InstanceFrame, Load, Ready as Greeting};
+use functions::{BootId, Revision, Runtime};
 use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
-use super::launcher::{Confined, Launched, Launcher};
+use super::launcher::{Confined, Door, Launched, Launcher};
+use super::listens::listens;
+use crate::channel::Channel;
 use crate::fate::{Fate, StartFailure};
 use crate::instance::Startup;
 use crate::lane::{Lane, LaneError};
+use crate::link::Link;
 use crate::log_tap::{LogSink, LogTap, Source};
 use crate::start::Purpose;
 
@@ -23,7 +28,8 @@ const PATIENCE_WITH_THE_DEAD: Duration = Duration::from_secs(1);
 /// A process whose handler is loaded.
 pub(crate) struct Ready {
     pub(crate) body: Box<dyn Confined>,
-    pub(crate) lanes: Vec<Lane>,
+    /// One for each invocation at a time.
+    pub(crate) channels: Vec<Channel>,
     pub(crate) log: LogTap,
     pub(crate) startup: Startup,
     pub(crate) greeting: Greeting,
@@ -47,7 +53,7 @@ pub(crate) fn init_time(revision: &Revision) -> Duration {
     revision.settings.timeout.duration().max(LEAST_INIT_TIME)
 }
 
-/// Starts a process and waits until it says READY. `cancel` calls that off once the process exists; a launch itself is always
+/// Starts a process and waits until it says READY, or accepts connections. `cancel` calls that off once the process exists; a launch itself is always
 /// awaited to its end, because half a sandbox has nobody who could kill it.
 pub(crate) async fn bring_up(
     launcher: &dyn Launcher,
@@ -71,8 +77,8 @@ pub(crate) async fn bring_up(
     } = launched;
     let sandbox = began.elapsed();
 
-    let prepared = prepare(lanes, log, output);
-    let (mut lanes, log) = match prepared {
+    let tap = LogTap::open(log, output.source, output.sink, output.dropped);
+    let (channels, log) = match channels(revision, lanes).and_then(|channels| Ok((channels, tap?))) {
         Ok(prepared) => prepared,
         Err(error) => {
             return Err(Failed {
@@ -81,10 +87,24 @@ pub(crate) async fn bring_up(
             });
         }
     };
+    let mut channels = channels;
+    let ready = async {
+        match &mut channels[0] {
+            Channel::Frames(lane) => greet(lane, load, init_time(revision), body.as_ref()).await,
+            Channel::Http(link) => {
+                listens(body.as_ref(), link.door(), init_time(revision)).await?;
+                Ok(Greeting {
+                    boot_id: BootId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
+                    runtime: revision.settings.runtime.to_string(),
+                    init_us: 0,
+                })
+            }
+        }
+    };
     let greeting = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(StartFailure::CalledOff),
-        greeting = greet(&mut lanes[0], load, init_time(revision), body.as_ref()) => greeting,
+        greeting = ready => greeting,
     };
     match greeting {
         Ok(greeting) => {
@@ -97,7 +117,7 @@ pub(crate) async fn bring_up(
             };
             Ok(Ready {
                 body,
-                lanes,
+                channels,
                 log,
                 startup,
                 greeting,
@@ -113,17 +133,23 @@ pub(crate) async fn bring_up(
     }
 }
 
-fn prepare(
-    lanes: Vec<std::os::fd::OwnedFd>,
-    log: std::os::fd::OwnedFd,
-    output: Output,
-) -> std::io::Result<(Vec<Lane>, LogTap)> {
-    let log = LogTap::open(log, output.source, output.sink, output.dropped)?;
-    let lanes = lanes.into_iter().map(Lane::new).collect::<std::io::Result<Vec<_>>>()?;
-    if lanes.is_empty() {
-        return Err(std::io::Error::other("the launcher made no lane"));
+/// As many as the revision's concurrency.
+fn channels(revision: &Revision, lanes: Vec<OwnedFd>) -> io::Result<Vec<Channel>> {
+    let settings = &revision.settings;
+    let channels: Vec<Channel> = match settings.runtime {
+        Runtime::Python | Runtime::Node | Runtime::Stdio => lanes
+            .into_iter()
+            .map(|lane| Lane::new(lane).map(Channel::Frames))
+            .collect::<io::Result<_>>()?,
+        Runtime::Http => {
+            let link = |_| Channel::Http(Link::new(Door::Port(settings.http.port)));
+            (0..settings.concurrency).map(link).collect()
+        }
+    };
+    if channels.is_empty() {
+        return Err(io::Error::other("the launcher made no lane"));
     }
-    Ok((lanes, log))
+    Ok(channels)
 }
 
 async fn greet(

@@ -2,6 +2,7 @@
 //!
 //! The product has one launcher, the sandbox; tests of the driver put real processes without a sandbox in its place.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use functions::wire::Load;
 use functions::{FunctionName, Revision, RevisionNumber};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::fate::StartFailure;
 use crate::start::{Purpose, Start};
@@ -19,7 +21,7 @@ pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Runs revisions.
 pub trait Launcher: Send + Sync + 'static {
-    /// Starts a process of `revision` with as many lanes as its concurrency. Dropping the future kills what was made until then.
+    /// Starts a process of `revision` with the lanes that its runtime needs. Dropping the future kills what was made until then.
     fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>>;
 
     /// Whether a process could be started at this moment. While it says no, a launch waits, or fails.
@@ -128,7 +130,7 @@ pub struct StartClass {
 pub struct Launched {
     /// The process.
     pub body: Box<dyn Confined>,
-    /// Non-blocking stream sockets, at least one.
+    /// Non-blocking stream sockets: for a runtime that speaks frames as many as its concurrency, else none.
     pub lanes: Vec<OwnedFd>,
     /// The non-blocking read end of its log pipe.
     pub log: OwnedFd,
@@ -149,6 +151,11 @@ pub trait Confined: Send + Sync + 'static {
     fn gone(&self) -> Later<'_, Ending>;
     /// What it uses now.
     fn usage(&self) -> Usage;
+    /// Connects to a server inside. Neither waits for one nor tries twice: errors of the kinds `ConnectionRefused`,
+    /// `NotFound` and `WouldBlock` say that one may come yet.
+    fn connect<'a>(&'a self, _door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
     /// Stops its processes, until they are continued or killed. `None` where no process can be stopped.
     ///
     /// # Errors
@@ -160,6 +167,29 @@ pub trait Confined: Send + Sync + 'static {
 
 /// Continues what was stopped.
 pub type Thaw = Box<dyn FnOnce() -> io::Result<()> + Send>;
+
+/// Where a server inside is found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Door {
+    /// A TCP port of 127.0.0.1.
+    Port(u16),
+    /// The absolute path of a unix socket.
+    Path(&'static str),
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Door::Port(port) => write!(f, "port {port} (the variable PORT)"),
+            Door::Path(path) => write!(f, "the unix socket {path}"),
+        }
+    }
+}
+
+/// A connection to a server inside.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 
 /// How long the stages of a launch took.
 #[derive(Clone, Copy, Debug, Default)]

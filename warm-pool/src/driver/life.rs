@@ -3,6 +3,7 @@
 //! The task is the only one that waits for the end of its process, and it reports every step to the fleet exactly once. It holds
 //! no fleet alive: when the fleet goes, or the pool, it kills its process.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
@@ -50,7 +51,7 @@ pub(crate) async fn live(birth: Birth) {
         Ok(ready) => {
             let Ready {
                 body,
-                lanes,
+                channels,
                 log,
                 startup,
                 greeting,
@@ -66,12 +67,13 @@ pub(crate) async fn live(birth: Birth) {
                 log,
                 body,
                 frost: Mutex::default(),
+                silent: AtomicU32::default(),
                 killed: OnceLock::new(),
                 fate: watch::Sender::new(None),
             });
             let accepted = fleet
                 .upgrade()
-                .is_some_and(|fleet| fleet.started(instance.clone(), lanes));
+                .is_some_and(|fleet| fleet.started(instance.clone(), channels));
             if !accepted {
                 instance.kill(KillCause::Retired);
             }

@@ -2,6 +2,7 @@
 //! parked process where it can't tell that from its own.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +10,14 @@ use functions::runtimes::parked::load;
 use functions::runtimes::{HostRuntimes, launch};
 use functions::wire::Load;
 use functions::{FunctionName, Revision};
-use sandbox::{Cell, LaunchError, Obituary, Plan, Sandbox, Spawner};
+use sandbox::{Cell, LaunchError, Obituary, Plan, ReachError, Sandbox, Spawner};
+use tokio::net::{TcpSocket, UnixStream};
 
 use super::cells::Cells;
 use super::host_memory;
 use super::launcher::{
-    Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, StartClass, Template, Thaw, Usage,
+    Confined, Door, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, StartClass, Stream,
+    Template, Thaw, Usage,
 };
 use super::ledger::Ledger;
 use super::parked::Parking;
@@ -222,6 +225,17 @@ fn failed(error: LaunchError) -> StartFailure {
     }
 }
 
+fn unreached(error: ReachError) -> io::Error {
+    let kind = match error {
+        ReachError::NotThere => io::ErrorKind::NotFound,
+        ReachError::Refused => io::ErrorKind::ConnectionRefused,
+        ReachError::Full => io::ErrorKind::WouldBlock,
+        ReachError::Ended => io::ErrorKind::BrokenPipe,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
+}
+
 impl Confined for Body {
     fn kill(&self) {
         self.sandbox.kill();
@@ -246,6 +260,25 @@ impl Confined for Body {
     fn usage(&self) -> Usage {
         let sandbox::Usage { memory_bytes, pids, .. } = self.sandbox.usage();
         Usage { memory_bytes, pids }
+    }
+
+    fn connect<'a>(&'a self, door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {
+        Box::pin(async move {
+            let stream: Box<dyn Stream> = match door {
+                Door::Port(port) => {
+                    let socket = self.sandbox.tcp_socket().await.map_err(unreached)?;
+                    let socket = TcpSocket::from_std_stream(socket.into());
+                    let stream = socket.connect((Ipv4Addr::LOCALHOST, *port).into()).await?;
+                    stream.set_nodelay(true)?;
+                    Box::new(stream)
+                }
+                Door::Path(path) => {
+                    let socket = self.sandbox.connect_unix(path).await.map_err(unreached)?;
+                    Box::new(UnixStream::from_std(socket.into())?)
+                }
+            };
+            Ok(stream)
+        })
     }
 
     fn freeze(&self) -> io::Result<Option<Thaw>> {

@@ -61,6 +61,7 @@ fn both_ends_of_every_bound_hold_and_nothing_beyond() {
         ("timeout", "9ms", "25h"),
         ("idle", "9ms", "25h"),
         ("concurrency", "0", "65"),
+        ("http.port", "1023", "32768"),
         ("queue", "", "100001"),
         ("max_body", "", "1025GiB"),
         ("scale.min", "", "1001"),
@@ -210,11 +211,64 @@ fn the_environment_has_its_own_rules() {
 }
 
 #[test]
+fn an_http_function_has_a_command_and_a_port() {
+    let command = ("http.command", "[\"python3\", \"app.py\"]");
+    let settings = resolve_as(Runtime::Http, &[command, ("http.port", "9000")]).unwrap();
+    assert_eq!(
+        (settings.handler.as_str(), settings.http.port),
+        ("python3 app.py", 9000)
+    );
+    assert_eq!(settings.concurrency, 16);
+    let settings = resolve_as(Runtime::Http, &[("handler", "gunicorn app:app"), ("reuse", "request")]).unwrap();
+    assert_eq!(
+        (settings.handler.as_str(), settings.concurrency),
+        ("gunicorn app:app", 1)
+    );
+    assert!(resolve_as(Runtime::Http, &[command, ("max_body", "7GiB")]).is_ok());
+    let refused = |typed: &[(&str, &str)]| resolve_as(Runtime::Http, typed).unwrap_err();
+    let errors = [
+        refused(&[("http.command", "[]")]),
+        refused(&[("http.command", "[\"\"]")]),
+        refused(&[command, ("handler", "x")]),
+        refused(&[("handler", "a\nb")]),
+        refused(&[("handler", " ")]),
+        refused(&[command, ("env.PORT", "1")]),
+        refused(&[command, ("env.K_SERVICE", "x")]),
+        refused(&[("http.command", "[\"a\\u0000\"]")]),
+        resolve_as(Runtime::Python, &[("runtime", "python"), command]).unwrap_err(),
+    ];
+    let expected: [fn(&ResolveError) -> bool; 9] = [
+        |e| matches!(e, ResolveError::CommandEmpty),
+        |e| matches!(e, ResolveError::CommandEmpty),
+        |e| matches!(e, ResolveError::CommandTwice),
+        |e| matches!(e, ResolveError::HandlerLine { .. }),
+        |e| matches!(e, ResolveError::HandlerLine { .. }),
+        |e| matches!(e, ResolveError::EnvHttp { .. }),
+        |e| matches!(e, ResolveError::EnvHttp { .. }),
+        |e| {
+            matches!(
+                e,
+                ResolveError::ArgsNul {
+                    key: "http.command",
+                    index: 0
+                }
+            )
+        },
+        |e| matches!(e, ResolveError::CommandRuntime { .. }),
+    ];
+    for (error, is_right) in errors.iter().zip(expected) {
+        assert!(is_right(error), "{error}");
+        assert!(error.hint().ends_with('.'), "{error}");
+    }
+    assert!(resolve_as(Runtime::Python, &[("env.PORT", "1")]).is_ok());
+}
+
+#[test]
 fn arguments_have_their_own_rules() {
-    let args = |args: Vec<String>| check_args(Runtime::Stdio, &args).unwrap_err();
+    let args = |args: Vec<String>| check_args("stdio.args", &args).unwrap_err();
     assert!(matches!(
         args(vec!["a\0b".to_owned()]),
-        ResolveError::ArgsNul { index: 0 }
+        ResolveError::ArgsNul { index: 0, .. }
     ));
     assert!(matches!(
         args(vec![String::new(); ARGS_COUNT + 1]),

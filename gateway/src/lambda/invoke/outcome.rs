@@ -119,6 +119,9 @@ pub(super) fn after(failed: &Failed, id: RequestId, timeout: Duration) -> Functi
         Failed::Gone(fate) => ended(id, *fate),
         Failed::Reply(bad) => FunctionError::new(id, "Runtime.BadReply", format!("RequestId: {id} Error: {bad}")),
         Failed::Lane(_) => nonsense(id),
+        Failed::HungUp | Failed::NotHttp(_) => {
+            FunctionError::new(id, "Runtime.BadReply", format!("RequestId: {id} Error: {failed}"))
+        }
         // The event is in memory, and the caller is who waits here.
         Failed::Body(_) | Failed::ClientGone => FunctionError::new(
             id,
@@ -163,9 +166,12 @@ pub(super) async fn gathered(answer: Answer) -> Result<(BootId, Duration, Bytes)
         handler,
         head,
         body,
+        length: _,
     } = answer;
     let body = match body {
         Content::Whole(body) => body,
+        // Nobody asked for another protocol.
+        Content::Tunnel(_) => return Err(Failed::HungUp),
         Content::Flowing(flow) => {
             let (tell, told) = tokio::sync::oneshot::channel();
             let body = flow.start(move |ended| drop(tell.send(ended)));

@@ -1,0 +1,244 @@
+//! A call of a function that is an HTTP server: the request goes to it as it came, and its reply comes back as it is.
+//!
+//! ```text
+//! request head, body flows in <---> head of the reply --> body flows out      the connection is kept
+//!                             \---> 101 ----------------> tunnel              closed when both sides are
+//! ```
+//!
+//! A server goes on when one of its callers leaves or comes to his deadline: his connection is closed, which it sees, and the instance
+//! is kept. Several calls in a row that it never answers are another matter, see [`Lease::abandon`].
+
+mod forward;
+mod sent;
+mod tunnel;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use bytes::Bytes;
+use functions::payload::ReplyHead;
+use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::{Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use tokio::sync::mpsc;
+use warm_pool::{Fate, Lease, LinkError, Poison};
+
+use self::sent::{Sent, Watched};
+use self::tunnel::Tunnel as Way;
+use super::pump::{Flow, Piece, WAITING, WAITING_UPLOAD, deliver};
+use super::{Answer, Content, Failed};
+use crate::deadline::{Deadline, Passed};
+use crate::reply;
+
+pub(crate) use forward::{Asked, forwarded};
+pub(crate) use tunnel::Tunnel;
+
+/// How long a process may take to be seen to end after it broke a connection.
+const OBITUARY: Duration = Duration::from_millis(300);
+
+/// A lease in an exchange with a server. Dropped without another end, it means that the caller left.
+pub(super) struct Held {
+    lease: Option<Lease>,
+}
+
+impl Held {
+    fn lease(&mut self) -> &mut Lease {
+        self.lease.as_mut().expect("only what consumes self takes the lease")
+    }
+
+    /// The reply was read to its end.
+    fn finish(mut self) {
+        if let Some(mut lease) = self.lease.take()
+            && let Err(error) = lease.finish()
+        {
+            tracing::debug!(error = super::chain(&error), "an exchange over HTTP did not finish");
+        }
+    }
+
+    fn abandon(mut self, poison: Poison) {
+        if let Some(lease) = self.lease.take() {
+            lease.abandon(poison);
+        }
+    }
+
+    fn poison(mut self, poison: Poison) {
+        if let Some(lease) = self.lease.take() {
+            lease.drain_log();
+            lease.poison(poison);
+        }
+    }
+
+    /// The connection broke: either the process has ended, or the server closed it.
+    async fn broke(mut self) -> Failed {
+        match self.lease().obituary_within(OBITUARY).await {
+            Fate::StillRunning => {
+                self.abandon(Poison::Exited);
+                Failed::HungUp
+            }
+            fate => {
+                self.poison(Poison::Exited);
+                Failed::Gone(fate)
+            }
+        }
+    }
+
+    async fn fail(self, error: LinkError) -> Failed {
+        match error {
+            LinkError::Malformed(error) => {
+                self.abandon(Poison::Protocol);
+                Failed::NotHttp(error)
+            }
+            // Nobody listens there any more, although it runs: it will serve nobody again.
+            LinkError::Connect(error) => {
+                tracing::debug!(%error, "a server can't be connected to");
+                let mut held = self;
+                let fate = held.lease().obituary_within(OBITUARY).await;
+                held.poison(Poison::Exited);
+                Failed::Gone(fate)
+            }
+            _ => self.broke().await,
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(lease) = self.lease.take() {
+            lease.abandon(Poison::ClientGone);
+        }
+    }
+}
+
+/// Sends the request on, its body as it comes and at most `limit` bytes of it, and waits for the head of the reply until the deadline.
+pub(crate) async fn call(
+    mut lease: Lease,
+    request_id: &str,
+    head: http::request::Parts,
+    body: Body,
+    limit: u64,
+    deadline: Deadline,
+) -> Result<Answer, Failed> {
+    let (boot_id, method) = (lease.boot_id(), head.method.clone());
+    let protocol = head.headers.get(UPGRADE).cloned();
+    lease.begin(request_id);
+    let mut held = Held { lease: Some(lease) };
+    let (sent, watched) = Sent::new(body, limit);
+    let begun = Instant::now();
+    let request = Request::from_parts(head, sent.boxed_unsync());
+    let mut response = match deadline.bound(held.lease().send(request)).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            return Err(match watched.error() {
+                Some(error) => Failed::Body(error),
+                None => held.fail(error).await,
+            });
+        }
+        Err(Passed) => {
+            held.abandon(Poison::Timeout);
+            return Err(Failed::Timeout);
+        }
+    };
+    let handler = begun.elapsed();
+    held.lease().handled(handler);
+    let upgrade = hyper::upgrade::on(&mut response);
+    let (head, body) = response.into_parts();
+    let (status, mut headers) = (head.status, head.headers);
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(asked)) = (status, protocol) {
+        let protocol = headers.remove(UPGRADE).unwrap_or(asked);
+        reply::drop_connection(&mut headers);
+        let tunnel = Way::new(held, upgrade, protocol, deadline);
+        return Ok(Answer {
+            boot_id,
+            handler,
+            head: ReplyHead { status, headers },
+            length: None,
+            body: Content::Tunnel(Box::new(tunnel)),
+        });
+    }
+    let length = match method {
+        // What a GET would get.
+        Method::HEAD => headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok()),
+        _ => body.size_hint().exact(),
+    };
+    reply::drop_connection(&mut headers);
+    let flow = Flow::http(Stream {
+        held,
+        body,
+        watched,
+        deadline,
+    });
+    Ok(Answer {
+        boot_id,
+        handler,
+        head: ReplyHead { status, headers },
+        length,
+        body: Content::Flowing(Box::new(flow)),
+    })
+}
+
+/// A reply whose head came and whose body has not begun to flow.
+pub(super) struct Stream {
+    held: Held,
+    body: Incoming,
+    watched: Watched,
+    deadline: Deadline,
+}
+
+/// Carries the body to the caller, until its end or the deadline.
+pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+    let Stream {
+        held,
+        mut body,
+        watched,
+        deadline,
+    } = stream;
+    let (mut waiting, mut bytes): (VecDeque<Bytes>, usize) = (VecDeque::new(), 0);
+    let passed = deadline.passed();
+    tokio::pin!(passed);
+    loop {
+        let room = if watched.is_open() { WAITING_UPLOAD } else { WAITING };
+        let frame = tokio::select! {
+            permit = caller.reserve(), if !waiting.is_empty() => {
+                // What is held is dropped with this function, which means that the caller left.
+                let permit = permit.map_err(|_| Failed::ClientGone)?;
+                let piece: Bytes = waiting.pop_front().expect("the branch needs a waiting piece");
+                bytes -= piece.len();
+                permit.send(Piece::Data(piece));
+                continue;
+            }
+            () = caller.closed(), if waiting.is_empty() => return Err(Failed::ClientGone),
+            frame = body.frame(), if bytes < room => frame,
+            () = &mut passed => {
+                held.abandon(Poison::Timeout);
+                return Err(Failed::Timeout);
+            }
+        };
+        match frame {
+            Some(Ok(frame)) => {
+                // Trailers are for those who asked for them, which nobody here has.
+                if let Ok(piece) = frame.into_data()
+                    && !piece.is_empty()
+                {
+                    bytes += piece.len();
+                    waiting.push_back(piece);
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a reply broke off");
+                return Err(match watched.error() {
+                    Some(error) => Failed::Body(error),
+                    None => held.broke().await,
+                });
+            }
+            None => {
+                // The instance is free again although the caller may still be reading.
+                held.finish();
+                return deliver(waiting, caller).await;
+            }
+        }
+    }
+}
