@@ -197,6 +197,7 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
         deadline,
     } = stream;
     let (mut waiting, mut bytes): (VecDeque<Bytes>, usize) = (VecDeque::new(), 0);
+    let sized = body.size_hint().exact().is_some();
     let passed = deadline.passed();
     tokio::pin!(passed);
     loop {
@@ -226,6 +227,11 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
                     bytes += piece.len();
                     waiting.push_back(piece);
                 }
+                // With its length told, whoever reads it leaves after the last byte, and does not wait for the end.
+                if body.is_end_stream() {
+                    held.finish();
+                    return deliver(waiting, caller, sized).await;
+                }
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a reply broke off");
@@ -237,7 +243,7 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
             None => {
                 // The instance is free again although the caller may still be reading.
                 held.finish();
-                return deliver(waiting, caller).await;
+                return deliver(waiting, caller, sized).await;
             }
         }
     }

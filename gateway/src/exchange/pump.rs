@@ -127,7 +127,7 @@ async fn run(frames: Frames, caller: &mpsc::Sender<Piece>) -> Result<(), Failed>
     tokio::pin!(passed);
     loop {
         let Some(lane) = held.as_mut().map(Held::lane) else {
-            return deliver(waiting, caller).await;
+            return deliver(waiting, caller, false).await;
         };
         let sending = upload.as_ref().is_some_and(Upload::is_open);
         let room = sending && lane.queued_bytes() == 0;
@@ -185,12 +185,15 @@ async fn next(upload: &mut Option<Upload>) -> Result<Option<Bytes>, crate::limit
     }
 }
 
-/// Hands over what waits after the exchange has ended.
-pub(super) async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
-    for piece in waiting.into_iter().map(Piece::Data).chain([Piece::End]) {
-        caller.send(piece).await.map_err(|_| Failed::ClientGone)?;
+/// Hands over what waits after the exchange has ended. Of a reply whose length the caller knows (`sized`), he may not read the end.
+pub(super) async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>, sized: bool) -> Result<(), Failed> {
+    for piece in waiting {
+        caller.send(Piece::Data(piece)).await.map_err(|_| Failed::ClientGone)?;
     }
-    Ok(())
+    match caller.send(Piece::End).await {
+        Err(_) if !sized => Err(Failed::ClientGone),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// The body that hyper reads from.
