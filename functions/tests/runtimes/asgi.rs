@@ -51,7 +51,7 @@ fn the_scope_is_what_the_specification_asks_for() {
         ("x-many", b"two, three"),
         ("x-name", "é".as_bytes()),
     ]);
-    let answer = instance.call(&ask.event());
+    let answer = instance.ask(&ask);
     let (status, text) = web::plain(&answer);
     assert_eq!(status, 201, "{text}");
     let seen: Value = serde_json::from_str(&text).unwrap();
@@ -97,7 +97,7 @@ fn bodies_of_any_bytes_and_size_go_both_ways() {
             body,
             ..Ask::default()
         };
-        assert!(instance.call(&ask.event()).streamed().1 == body, "{} bytes", body.len());
+        assert!(instance.ask(&ask).streamed().1 == body, "{} bytes", body.len());
     }
 }
 
@@ -224,7 +224,7 @@ fn websockets_are_refused_with_a_word_in_the_log() {
     let mut instance = asgi("await reply(send, scope['type'].encode())");
     let mut ask = Ask::default();
     ask.headers.push(("sec-websocket-key", b"dGhlIHNhbXBsZSBub25jZQ=="));
-    assert_eq!(web::plain(&instance.call(&ask.event())).0, 501);
+    assert_eq!(web::plain(&instance.ask(&ask)).0, 501);
     assert!(instance.printed().contains("websocket"));
     assert_eq!(web::plain(&instance.call(&at("/"))), (200, "http".into()));
 }

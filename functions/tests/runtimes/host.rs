@@ -21,6 +21,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::web::Ask;
+
 /// Nothing here takes longer unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -321,11 +323,25 @@ impl Instance {
 
     /// Sends a whole request with variables for a stdio program.
     pub(crate) fn send_call(&mut self, lane: usize, env: &[(&str, &str)], body: &[u8]) {
+        self.send_invoke(lane, invoke(env), body);
+    }
+
+    fn send_invoke(&mut self, lane: usize, invoke: Invoke, body: &[u8]) {
         let lane = &mut self.lanes[lane];
         lane.seq += 1;
         let mut out = BytesMut::new();
-        encode_call(invoke(env), body, lane.seq, &mut out).unwrap();
+        encode_call(invoke, body, lane.seq, &mut out).unwrap();
         lane.socket.write_all(&out).unwrap();
+    }
+
+    /// A whole request as the gateway sends it to a web app, and the reply.
+    pub(crate) fn ask(&mut self, ask: &Ask<'_>) -> Answer {
+        let invoke = Invoke {
+            repeated: ask.repeated(),
+            ..invoke(&[])
+        };
+        self.send_invoke(0, invoke, &serde_json::to_vec(&ask.event()).unwrap());
+        self.answer(0)
     }
 
     /// Begins a request that stays open.

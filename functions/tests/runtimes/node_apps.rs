@@ -48,7 +48,7 @@ fn the_request_is_a_real_one() {
         ("x-name", "é".as_bytes()),
         ("transfer-encoding", b"chunked"),
     ]);
-    let (status, text) = web::plain(&instance.call(&ask.event()));
+    let (status, text) = web::plain(&instance.ask(&ask));
     assert_eq!(status, 201, "{text}");
     let seen: Value = serde_json::from_str(&text).unwrap();
     for (key, value) in [
@@ -137,7 +137,7 @@ fn bodies_of_any_bytes_and_size_go_both_ways() {
             body,
             ..Ask::default()
         };
-        assert!(instance.call(&ask.event()).streamed().1 == body, "{} bytes", body.len());
+        assert!(instance.ask(&ask).streamed().1 == body, "{} bytes", body.len());
     }
 }
 
@@ -283,7 +283,7 @@ fn fetch_gets_a_request_and_gives_a_response() {
         ("x-many", b"one"),
         ("x-many", b"two"),
     ]);
-    let (_, text) = web::plain(&instance.call(&ask.event()));
+    let (_, text) = web::plain(&instance.ask(&ask));
     let seen: Value = serde_json::from_str(&text).unwrap();
     for (key, value) in [
         ("method", "POST"),
@@ -303,7 +303,7 @@ fn fetch_gets_a_request_and_gives_a_response() {
             body,
             ..Ask::default()
         };
-        let answer = instance.call(&ask.event());
+        let answer = instance.ask(&ask);
         assert!(answer.streamed().1 == body, "{} bytes", body.len());
         assert_eq!(web::lines(&answer, "set-cookie"), ["a=1", "b=2"]);
         assert_eq!(web::lines(&answer, "x-a"), ["1"]);

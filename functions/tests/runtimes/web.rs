@@ -1,8 +1,9 @@
 //! Requests for web apps, as the gateway would send them.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use functions::payload::{RequestHead, event};
+use functions::payload::{RequestHead, event, repeated};
 use functions::{FunctionName, Runtime};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use serde_json::Value;
@@ -33,6 +34,15 @@ impl Default for Ask<'_> {
 impl Ask<'_> {
     /// The event the function gets.
     pub(crate) fn event(&self) -> Value {
+        self.as_head(|head| serde_json::from_slice(&event(head, self.body)).unwrap())
+    }
+
+    /// The lines of headers that repeat.
+    pub(crate) fn repeated(&self) -> BTreeMap<String, Vec<String>> {
+        self.as_head(repeated)
+    }
+
+    fn as_head<T>(&self, then: impl FnOnce(&RequestHead<'_>) -> T) -> T {
         let name: FunctionName = "hello".parse().unwrap();
         let method = Method::from_bytes(self.method.as_bytes()).unwrap();
         let mut headers = HeaderMap::new();
@@ -57,7 +67,7 @@ impl Ask<'_> {
             trace_id: None,
             time: jiff::Timestamp::UNIX_EPOCH,
         };
-        serde_json::from_slice(&event(&head, self.body)).unwrap()
+        then(&head)
     }
 }
 

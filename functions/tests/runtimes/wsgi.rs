@@ -44,7 +44,7 @@ fn the_environ_is_what_pep_3333_asks_for() {
         ("x-name", "é".as_bytes()),
         ("x_name", b"forged"),
     ]);
-    let answer = instance.call(&ask.event());
+    let answer = instance.ask(&ask);
     let (status, text) = web::plain(&answer);
     assert_eq!(status, 201);
     assert_eq!(web::lines(&answer, "content-type"), ["application/json"]);
@@ -91,7 +91,7 @@ fn bodies_of_any_bytes_and_size_go_both_ways() {
             body,
             ..Ask::default()
         };
-        let answer = instance.call(&ask.event());
+        let answer = instance.ask(&ask);
         assert!(answer.streamed().1 == body, "{} bytes", body.len());
         assert_eq!(web::lines(&answer, "x-size"), [body.len().to_string()]);
     }

@@ -130,7 +130,7 @@ async fn a_program_is_warm_when_its_slot_is_bound(house: &House<'_>) {
 
 async fn an_exit_is_told_and_replaced(house: &House<'_>) {
     let code = "import os, signal\ndef handler(event, context):\n    if event:\n        os.kill(os.getpid(), signal.SIGSEGV)\n    os._exit(7)\n";
-    let revision = house.deploy("exits", Runtime::Python, "", code);
+    let revision = house.deploy("exits", Runtime::Python, "[scale]\nahead = 0", code);
     for (event, fate) in [("0", Fate::Exited(7)), ("1", Fate::Signalled(11))] {
         let mut lease = acquire(house, &revision).await;
         let broken = exchange(&mut lease, event).await;

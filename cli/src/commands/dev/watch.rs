@@ -24,6 +24,8 @@ const RESTLESS: Duration = Duration::from_millis(500);
 pub(super) struct Watch {
     _watcher: RecommendedWatcher,
     changed: Arc<Notify>,
+    /// The first and the last change that were not told yet.
+    unrest: Option<(Instant, Instant)>,
 }
 
 /// A path that can't be watched.
@@ -118,21 +120,27 @@ impl Watch {
         Ok(Self {
             _watcher: watcher,
             changed,
+            unrest: None,
         })
     }
 
-    /// Waits for a change, and until the files are at rest. Returns when the last change came. Cancel safe but for the waiting for
-    /// rest, which begins anew with the next change.
+    /// Waits for a change, and until the files are at rest. Returns when the last change came. Cancel safe.
     pub(super) async fn changed(&mut self) -> Instant {
-        self.changed.notified().await;
-        let (first, mut last) = (Instant::now(), Instant::now());
-        while first.elapsed() < RESTLESS {
-            match tokio::time::timeout(REST, self.changed.notified()).await {
-                Ok(()) => last = Instant::now(),
-                Err(_) => break,
+        loop {
+            let Some((first, last)) = self.unrest else {
+                self.changed.notified().await;
+                self.unrest = Some((Instant::now(), Instant::now()));
+                continue;
+            };
+            let rest = (last + REST).min(first + RESTLESS);
+            match tokio::time::timeout_at(rest.into(), self.changed.notified()).await {
+                Ok(()) => self.unrest = Some((first, Instant::now())),
+                Err(_) => {
+                    self.unrest = None;
+                    return last;
+                }
             }
         }
-        last
     }
 }
 
@@ -211,6 +219,19 @@ mod tests {
         std::fs::create_dir(dir.path().join("deep")).unwrap();
         watch.changed().await;
         std::fs::write(dir.path().join("deep/module.py"), "1").unwrap();
+        watch.changed().await;
+    }
+
+    #[tokio::test]
+    async fn a_change_is_told_to_whoever_asks_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut watch = Watch::start(dir.path()).unwrap();
+        std::fs::write(dir.path().join("handler.py"), "1").unwrap();
+        while watch.unrest.is_none() {
+            let asked = tokio::time::timeout(Duration::ZERO, watch.changed());
+            assert!(asked.await.is_err() || watch.unrest.is_none());
+            tokio::task::yield_now().await;
+        }
         watch.changed().await;
     }
 
