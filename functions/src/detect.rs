@@ -2,7 +2,7 @@
 //!
 //! Nothing is executed and no link is trusted further than the directory goes: bundles are unpacked so
 //! that no link in them leads out. The order is: a `Procfile` that names a web server, a Python or a Node handler by the
-//! name of its file, then an executable. Two answers of equal right are an error, never a guess.
+//! name of its file, then an executable `bootstrap`, then another executable. Two answers of equal right are an error, never a guess.
 
 use std::fs;
 use std::io::{self, Read};
@@ -22,7 +22,9 @@ const PYTHON_FILES: [(&str, [&str; 2]); 3] = [
 const NODE_FILES: [&str; 5] = ["index.mjs", "index.js", "handler.mjs", "handler.js", "index.cjs"];
 const NODE_ENDINGS: [&str; 3] = ["mjs", "js", "cjs"];
 /// Executables that need not be the only one.
-const STDIO_FILES: [&str; 4] = ["handler", "bootstrap", "main", "handler.sh"];
+const STDIO_FILES: [&str; 3] = ["handler", "main", "handler.sh"];
+/// The executable that speaks Lambda's Runtime API.
+const BOOTSTRAP: &str = "bootstrap";
 /// The file that names processes, one a line: `web: gunicorn app:app`.
 const PROCFILE: &str = "Procfile";
 /// Where dependencies of Python lie in a bundle.
@@ -143,6 +145,7 @@ pub fn detect_as(dir: &Path, runtime: Option<Runtime>, handler: Option<&str>) ->
         return given(dir, runtime, handler);
     }
     let found = match runtime {
+        Some(Runtime::Lambda) => return lambda(dir, None),
         Some(Runtime::Http) => return http(dir)?.ok_or(DetectError::NoServer),
         Some(Runtime::Python) => python(dir)?,
         Some(Runtime::Node) => node(dir)?,
@@ -182,6 +185,7 @@ fn undecided(dir: &Path) -> Result<Detected, DetectError> {
             node: node.handler,
         }),
         (Ok(Some(found)), _) | (_, Ok(Some(found))) => Ok(found),
+        _ if is_executable(&dir.join(BOOTSTRAP)) => lambda(dir, None),
         // A helper script without a handler next to an executable is no reason to refuse the executable.
         (python, node) => match stdio(dir)? {
             Some(found) => Ok(found),
@@ -201,6 +205,9 @@ fn given(dir: &Path, runtime: Option<Runtime>, handler: &str) -> Result<Detected
             runtime: Runtime::Http,
             handler: handler.to_owned(),
         });
+    }
+    if runtime == Some(Runtime::Lambda) || (runtime.is_none() && handler == BOOTSTRAP) {
+        return lambda(dir, Some(handler));
     }
     let mut looked_for = Vec::new();
     let mut not_executable = None;
@@ -236,7 +243,7 @@ fn files_of(runtime: Runtime, handler: &str) -> Vec<String> {
     let Some((file, _)) = handler.rsplit_once('.').filter(|_| runtime != Runtime::Stdio) else {
         return match runtime {
             Runtime::Stdio => vec![handler.to_owned()],
-            Runtime::Python | Runtime::Node | Runtime::Http => Vec::new(),
+            Runtime::Python | Runtime::Node | Runtime::Http | Runtime::Lambda => Vec::new(),
         };
     };
     match runtime {
@@ -273,6 +280,24 @@ fn http(dir: &Path) -> Result<Option<Detected>, DetectError> {
             runtime: Runtime::Http,
             handler: line.to_owned(),
         }))
+}
+
+/// The executable that is a whole runtime. What `handler` means to it nobody else knows.
+fn lambda(dir: &Path, handler: Option<&str>) -> Result<Detected, DetectError> {
+    let file = BOOTSTRAP.to_owned();
+    if !is_file(&dir.join(BOOTSTRAP)) {
+        return Err(DetectError::NoSuchHandler {
+            handler: handler.unwrap_or(BOOTSTRAP).to_owned(),
+            looked_for: vec![file],
+        });
+    }
+    if !is_executable(&dir.join(BOOTSTRAP)) {
+        return Err(DetectError::NotExecutable { file });
+    }
+    Ok(Detected {
+        runtime: Runtime::Lambda,
+        handler: handler.unwrap_or(BOOTSTRAP).to_owned(),
+    })
 }
 
 /// Checks that a program is in the bundle, if it is named by a path in it. What else there is in a sandbox shows when it starts.

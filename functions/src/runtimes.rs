@@ -1,8 +1,9 @@
 //! Which program runs a revision, with which environment, and the files it needs from us.
 //!
-//! Four runtimes: [`python`] and [`node`] exec the host's interpreter on a shim of ours, which loads the handler and
+//! Five runtimes: [`python`] and [`node`] exec the host's interpreter on a shim of ours, which loads the handler and
 //! speaks the frames of [`crate::wire`]; [`stdio`] is a resident of ours that starts the function's own program once
-//! per invocation; `http` is a server of the function's own. The shims are embedded in this crate and put below `/var/runtime` of every sandbox by whoever builds
+//! per invocation; `http` is a server of the
+//! function's own, `lambda` a client of the server that [`RUNTIME_API_PORT`] is for. The shims are embedded in this crate and put below `/var/runtime` of every sandbox by whoever builds
 //! its root ([`base_files`]).
 //!
 //! Owns no process but the short ones that ask an interpreter for its version ([`HostRuntimes::find`]).
@@ -10,6 +11,7 @@
 mod build;
 mod host;
 mod http;
+mod lambda;
 mod launch;
 pub mod node;
 pub mod parked;
@@ -18,4 +20,5 @@ pub mod stdio;
 
 pub use build::build;
 pub use host::{HostRuntimes, Interpreter, Missing, Version};
+pub use lambda::RUNTIME_API_PORT;
 pub use launch::{BaseFile, FUNCTION_DIR, Launch, LaunchError, Program, TASK_ROOT, base_files, launch, template};

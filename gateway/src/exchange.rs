@@ -1,9 +1,10 @@
 //! One call over a lane: the request in, the reply out.
 //!
 //! ```text
-//! handler   body buffered, event pushed --> RESULT, BODY*, END   --> a whole reply
+//! handler   body buffered, event pushed --> RESULT, BODY*, END   --> a whole reply, or the JSON itself
 //!                                      \--> HEAD ---------------> pump: BODY* to the caller as they come
 //! stdio     body streamed up <---> HEAD ------------------------> pump: both ways at once
+//! lambda    body buffered, event handed over --> as a handler, see [`mod@lambda`]
 //! http      the request goes to the server that the function is, see [`mod@http`]
 //! ```
 //!
@@ -14,6 +15,7 @@
 mod handler;
 mod held;
 mod http;
+mod lambda;
 mod pump;
 mod stdio;
 mod upload;

@@ -6,6 +6,7 @@ mod dashboards;
 mod frozen;
 mod http;
 mod inside;
+mod lambda_runtime;
 mod lifecycle;
 mod limits;
 mod load;

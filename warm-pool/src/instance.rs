@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::driver::launcher::{Confined, Stages};
 use crate::fate::Fate;
 use crate::log_tap::LogTap;
+use crate::runtime_api::Server;
 use crate::shelf::{InstanceId, KillCause};
 use crate::start::{ColdReason, Start};
 
@@ -41,6 +42,8 @@ pub(crate) struct Instance {
     pub(crate) ready_at: Instant,
     pub(crate) log: LogTap,
     pub(crate) body: Box<dyn Confined>,
+    /// What it asks for its invocations, if it does.
+    pub(crate) _server: Option<Server>,
     /// Invocations in a row that ran out of time without a word of the instance.
     pub(crate) silent: AtomicU32,
     /// The last turn in which it was frozen or thawed.

@@ -19,6 +19,7 @@ pub struct Settings {
     pub runtime: Runtime,
     /// `python` and `node`: `<file without its ending>.<function>`, such as `handler.handler`.
     /// `stdio`: the path of an executable inside the bundle.
+    /// `lambda`: whatever the runtime makes of `_HANDLER`.
     /// `http`: the command line, for a shell unless `http.command` says it word by word.
     pub handler: String,
     /// Most memory of one instance, its tmp included.
@@ -245,6 +246,8 @@ words! {
         Stdio = "stdio",
         /// Any HTTP server that listens on `$PORT`.
         Http = "http",
+        /// An executable `bootstrap` that speaks Lambda's Runtime API.
+        Lambda = "lambda",
     }
 }
 
@@ -304,12 +307,12 @@ mod tests {
         let error = "pyton".parse::<Runtime>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"pyton\" is not known, did you mean \"python\"?, use one of: python, node, stdio, http"
+            "\"pyton\" is not known, did you mean \"python\"?, use one of: python, node, stdio, http, lambda"
         );
         let error = "cobol".parse::<Runtime>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"cobol\" is not known, use one of: python, node, stdio, http"
+            "\"cobol\" is not known, use one of: python, node, stdio, http, lambda"
         );
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::{HostRuntimes, Missing};
-use super::{build, http, node, python, stdio};
+use super::{build, http, lambda, node, python, stdio};
 use crate::{Revision, Runtime};
 
 /// Where the bundle is in a sandbox; also the working directory.
@@ -25,10 +25,16 @@ pub struct BaseFile {
 
 /// All files of ours that every sandbox has.
 pub fn base_files() -> Vec<BaseFile> {
-    [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP, node::REHEARSAL]
-        .into_iter()
-        .chain(build::SCRIPTS.iter().cloned())
-        .collect()
+    [
+        python::BOOTSTRAP,
+        python::TEMPLATE,
+        node::BOOTSTRAP,
+        node::REHEARSAL,
+        http::INTERFACES,
+    ]
+    .into_iter()
+    .chain(build::SCRIPTS.iter().cloned())
+    .collect()
 }
 
 /// What a sandbox has to run.
@@ -100,6 +106,10 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
             Program::Resident(stdio::RESIDENT.to_owned()),
             stdio::argv(&settings.handler, &settings.stdio.args),
         ),
+        Runtime::Lambda => {
+            env.extend(lambda::env(settings.concurrency));
+            (Program::Exec, lambda::argv())
+        }
         Runtime::Http => {
             env.extend(http::env(revision));
             (Program::Exec, http::argv(&settings.handler, &settings.http.command))
@@ -259,6 +269,23 @@ pub(super) mod tests {
         let launch = launch(&revision, &host()).unwrap();
         assert_eq!(launch.program, Program::Resident("stdio".to_owned()));
         assert_eq!(launch.argv, ["/function/bin/handler.sh", "-v", "a b"]);
+    }
+
+    #[test]
+    fn lambda_runs_bootstrap_and_tells_it_where_the_api_is() {
+        let revision = revision("concurrency = 4", Runtime::Lambda, "app.handler");
+        let launch = launch(&revision, &host()).unwrap();
+        assert_eq!(launch.argv, ["/var/task/bootstrap"]);
+        for (name, value) in [
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", "4"),
+            ("AWS_REGION", "us-east-1"),
+            ("_HANDLER", "app.handler"),
+            ("LAMBDA_TASK_ROOT", "/var/task"),
+            ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+        ] {
+            assert_eq!(get(&launch, name), Some(value), "{name}");
+        }
     }
 
     #[test]

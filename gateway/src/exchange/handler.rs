@@ -3,17 +3,54 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use functions::Runtime;
 use functions::payload;
 use functions::wire::{InstanceFrame, Invoke};
 use warm_pool::{Lease, Poison};
 
 use super::held::{Held, Leave};
 use super::pump::Flow;
-use super::{Answer, Content, Failed, MOST_RESULT};
+use super::{Answer, Content, Failed, MOST_RESULT, lambda};
 use crate::deadline::{Deadline, Passed};
 
-/// Calls the handler. Ends at the latest at the deadline; then the instance is killed.
+/// What a handler made of an event.
+pub(crate) enum Made {
+    /// A result, the JSON as it came; the lease is home.
+    Result {
+        /// The process that answered.
+        boot_id: functions::BootId,
+        /// Time in the handler.
+        handler: Duration,
+        /// At most [`MOST_RESULT`] bytes.
+        json: Bytes,
+    },
+    /// An HTTP reply that streams.
+    Stream(Answer),
+}
+
+/// Calls the handler and takes its result for an HTTP reply. Ends at the latest at the deadline; then the instance is killed.
 pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: Deadline) -> Result<Answer, Failed> {
+    match self::event(lease, invoke, event, deadline).await? {
+        Made::Result { boot_id, handler, json } => {
+            let payload::Reply { head, body } = payload::reply(&json)?;
+            Ok(Answer {
+                boot_id,
+                handler,
+                head,
+                length: None,
+                body: Content::Whole(body),
+            })
+        }
+        Made::Stream(answer) => Ok(answer),
+    }
+}
+
+/// Calls the handler with any event; what the result means is the caller's business. Ends at the latest at the deadline; then the
+/// instance is killed.
+pub(crate) async fn event(lease: Lease, invoke: Invoke, event: Bytes, deadline: Deadline) -> Result<Made, Failed> {
+    if lease.revision().settings.runtime == Runtime::Lambda {
+        return lambda::event(lease, invoke, event, deadline).await;
+    }
     let mut held = Held::begin(lease, &invoke.request_id, Leave::Kill);
     if let Err(error) = held.lane().push_call(invoke, event) {
         return Err(held.fail(error).await);
@@ -35,13 +72,10 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
         } => {
             held.handled(handler);
             held.finish_quietly().await;
-            let payload::Reply { head, body } = payload::reply(&result.ok_or(Failed::ResultTooLarge)?)?;
-            Ok(Answer {
+            Ok(Made::Result {
                 boot_id,
                 handler,
-                length: None,
-                head,
-                body: Content::Whole(body),
+                json: result.ok_or(Failed::ResultTooLarge)?,
             })
         }
         Read::Head(head) => match payload::reply_head(&head) {
@@ -49,13 +83,13 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
                 let handler = begun.elapsed();
                 held.handled(handler);
                 let flow = Flow::frames(held, deadline, None);
-                Ok(Answer {
+                Ok(Made::Stream(Answer {
                     boot_id: head.boot_id,
                     handler,
                     head: checked,
                     length: None,
                     body: Content::Flowing(Box::new(flow)),
-                })
+                }))
             }
             Err(bad) => {
                 // The body that follows is of any length, so reading it to its end is no way out.

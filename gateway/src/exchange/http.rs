@@ -27,7 +27,7 @@ use warm_pool::{Fate, Lease, LinkError, Poison};
 
 use self::sent::{Sent, Watched};
 use self::tunnel::Tunnel as Way;
-use super::pump::{Flow, Piece, WAITING, WAITING_UPLOAD, deliver};
+use super::pump::{Flow, Piece, WAITING, WAITING_UPLOAD};
 use super::{Answer, Content, Failed};
 use crate::deadline::{Deadline, Passed};
 use crate::reply;
@@ -226,6 +226,11 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
                     bytes += piece.len();
                     waiting.push_back(piece);
                 }
+                // Who was told the length leaves with the last byte, and not before its time.
+                if body.is_end_stream() {
+                    held.finish();
+                    return deliver(waiting, caller).await;
+                }
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a reply broke off");
@@ -241,4 +246,14 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
             }
         }
     }
+}
+
+/// Hands over what waits after the exchange has ended.
+async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+    for piece in waiting {
+        caller.send(Piece::Data(piece)).await.map_err(|_| Failed::ClientGone)?;
+    }
+    // A body of known length is not asked for its end.
+    let _asked = caller.send(Piece::End).await;
+    Ok(())
 }

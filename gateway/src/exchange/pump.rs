@@ -26,7 +26,7 @@ use warm_pool::{Lane, LaneError, Poison};
 
 use super::held::Held;
 use super::upload::Upload;
-use super::{Failed, http};
+use super::{Failed, http, lambda};
 use crate::deadline::Deadline;
 
 /// Bytes of a reply that wait for the caller.
@@ -65,6 +65,7 @@ pub(crate) struct Flow(Source);
 enum Source {
     Frames(Frames),
     Http(http::Stream),
+    Lambda(lambda::Stream),
 }
 
 struct Frames {
@@ -84,10 +85,16 @@ impl Flow {
         Self(Source::Http(stream))
     }
 
+    /// From a runtime of Lambda.
+    pub(super) fn lambda(stream: lambda::Stream) -> Self {
+        Self(Source::Lambda(stream))
+    }
+
     async fn run(self, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
         match self.0 {
             Source::Frames(frames) => run(frames, caller).await,
             Source::Http(stream) => http::run(stream, caller).await,
+            Source::Lambda(stream) => lambda::run(stream, caller).await,
         }
     }
 

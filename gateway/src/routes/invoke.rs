@@ -57,7 +57,9 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
         let upgrade = Asked::upgrade(&head.headers);
         reply::clean_request(&mut head.headers);
         match admitted.revision.settings.runtime {
-            Runtime::Python | Runtime::Node => handler(gateway, &call, &admitted, &head, body, &mut invocation).await,
+            Runtime::Python | Runtime::Node | Runtime::Lambda => {
+                handler(gateway, &call, &admitted, &head, body, &mut invocation).await
+            }
             Runtime::Stdio => stdio(gateway, &call, &admitted, &head, body, &mut invocation).await,
             Runtime::Http => http(gateway, &call, &admitted, &head, upgrade, body, &mut invocation).await,
         }

@@ -52,6 +52,7 @@ pub(crate) async fn live(birth: Birth) {
             let Ready {
                 body,
                 channels,
+                server,
                 log,
                 startup,
                 greeting,
@@ -66,6 +67,7 @@ pub(crate) async fn live(birth: Birth) {
                 ready_at: Instant::now(),
                 log,
                 body,
+                _server: server,
                 silent: AtomicU32::default(),
                 turn: Mutex::default(),
                 killed: OnceLock::new(),
