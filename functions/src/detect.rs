@@ -1,7 +1,7 @@
 //! Which runtime and handler a directory holds, from the names and first words of its files.
 //!
 //! Nothing is executed and no link is trusted further than the directory goes: bundles are unpacked so
-//! that no link in them leads out. The order is: a `Procfile` that names a web server, a Python or a Node handler by the
+//! that no link in them leads out. The order is: a `Procfile` that names a web server, a `func.yaml`, a Python or a Node handler by the
 //! name of its file, then an executable `bootstrap`, then another executable. Two answers of equal right are an error, never a guess.
 
 use std::fs;
@@ -23,6 +23,8 @@ const NODE_FILES: [&str; 5] = ["index.mjs", "index.js", "handler.mjs", "handler.
 const NODE_ENDINGS: [&str; 3] = ["mjs", "js", "cjs"];
 /// Executables that need not be the only one.
 const STDIO_FILES: [&str; 3] = ["handler", "main", "handler.sh"];
+/// What describes a function of the Fn Project.
+const FUNC_YAML: &str = "func.yaml";
 /// The executable that speaks Lambda's Runtime API.
 const BOOTSTRAP: &str = "bootstrap";
 /// The file that names processes, one a line: `web: gunicorn app:app`.
@@ -51,6 +53,9 @@ pub enum DetectError {
     /// The runtime is `http`, and nothing says how the server is started.
     #[error("nothing here says how the server is started")]
     NoServer,
+    /// The runtime is `fdk`, and nothing says how the function is started.
+    #[error("nothing here says how the function is started")]
+    NoEntrypoint,
     /// A file of the right name, but no function in it that could be called.
     #[error("{file} defines neither {} nor {}", .functions[0], .functions[1])]
     NoFunction {
@@ -113,6 +118,9 @@ impl DetectError {
             DetectError::NoServer => {
                 "Set `command` in the section [http] of fn.toml, or add a Procfile with a line `web: COMMAND`."
             }
+            DetectError::NoEntrypoint => {
+                "Set `handler` in fn.toml to a command such as `fdk func.py handler`, or add a func.yaml with an entrypoint."
+            }
             DetectError::NoFunction { .. } => {
                 "Define one of them at the top of the file, or set `handler = \"file.function\"` in fn.toml."
             }
@@ -146,6 +154,7 @@ pub fn detect_as(dir: &Path, runtime: Option<Runtime>, handler: Option<&str>) ->
     }
     let found = match runtime {
         Some(Runtime::Lambda) => return lambda(dir, None),
+        Some(Runtime::Fdk) => return fdk(dir)?.ok_or(DetectError::NoEntrypoint),
         Some(Runtime::Http) => return http(dir)?.ok_or(DetectError::NoServer),
         Some(Runtime::Python) => python(dir)?,
         Some(Runtime::Node) => node(dir)?,
@@ -179,6 +188,9 @@ fn undecided(dir: &Path) -> Result<Detected, DetectError> {
     if let Some(found) = http(dir)? {
         return Ok(found);
     }
+    if let Some(found) = fdk(dir)? {
+        return Ok(found);
+    }
     match (python(dir), node(dir)) {
         (Ok(Some(python)), Ok(Some(node))) => Err(DetectError::Ambiguous {
             python: python.handler,
@@ -200,9 +212,9 @@ fn undecided(dir: &Path) -> Result<Detected, DetectError> {
 
 /// Checks that `handler` is there, and finds its runtime if that is not decided.
 fn given(dir: &Path, runtime: Option<Runtime>, handler: &str) -> Result<Detected, DetectError> {
-    if runtime == Some(Runtime::Http) {
+    if let Some(runtime @ (Runtime::Http | Runtime::Fdk)) = runtime {
         return Ok(Detected {
-            runtime: Runtime::Http,
+            runtime,
             handler: handler.to_owned(),
         });
     }
@@ -243,7 +255,7 @@ fn files_of(runtime: Runtime, handler: &str) -> Vec<String> {
     let Some((file, _)) = handler.rsplit_once('.').filter(|_| runtime != Runtime::Stdio) else {
         return match runtime {
             Runtime::Stdio => vec![handler.to_owned()],
-            Runtime::Python | Runtime::Node | Runtime::Http | Runtime::Lambda => Vec::new(),
+            Runtime::Python | Runtime::Node | Runtime::Http | Runtime::Lambda | Runtime::Fdk => Vec::new(),
         };
     };
     match runtime {
@@ -280,6 +292,22 @@ fn http(dir: &Path) -> Result<Option<Detected>, DetectError> {
             runtime: Runtime::Http,
             handler: line.to_owned(),
         }))
+}
+
+/// The entry point that a `func.yaml` of the Fn Project names. Of YAML only that one line is read.
+fn fdk(dir: &Path) -> Result<Option<Detected>, DetectError> {
+    let path = dir.join(FUNC_YAML);
+    if !is_file(&path) {
+        return Ok(None);
+    }
+    let text = read(&path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("entrypoint:"));
+    let line = line.map(|line| line.trim().trim_matches(['"', '\'']));
+    Ok(line.filter(|line| !line.is_empty()).map(|line| Detected {
+        runtime: Runtime::Fdk,
+        // Where the images of Fn have it.
+        handler: line.strip_prefix("/python/bin/").unwrap_or(line).to_owned(),
+    }))
 }
 
 /// The executable that is a whole runtime. What `handler` means to it nobody else knows.

@@ -3,6 +3,7 @@
 mod bad_input;
 mod builds;
 mod dashboards;
+mod fdk;
 mod frozen;
 mod http;
 mod inside;

@@ -15,7 +15,7 @@ use crate::runtime_api::{Answer, Desk, Invocation};
 pub(crate) enum Channel {
     /// Frames over an inherited socket: `python`, `node`, `stdio`.
     Frames(Lane),
-    /// HTTP to a server that the function is: `http`.
+    /// HTTP to a server that the function is: `http`, `fdk`.
     Http(Link),
     /// Invocations that the function asks for: `lambda`.
     Runtime(Turn),

@@ -33,7 +33,7 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
         cwd: launch.cwd,
         lanes: match settings.runtime {
             Runtime::Python | Runtime::Node | Runtime::Stdio => settings.concurrency,
-            Runtime::Http | Runtime::Lambda => 0,
+            Runtime::Http | Runtime::Lambda | Runtime::Fdk => 0,
         },
         listen: (settings.runtime == Runtime::Lambda).then_some(RUNTIME_API_PORT),
     })

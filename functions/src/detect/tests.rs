@@ -113,6 +113,21 @@ fn a_package_json_that_leads_nowhere_says_so() {
 }
 
 #[test]
+fn a_func_yaml_names_the_entry_point() {
+    let yaml = "schema_version: 20180708\nname: hello\nruntime: python\nentrypoint: /python/bin/fdk /function/func.py handler\n";
+    assert_eq!(
+        found(&[("func.yaml", yaml), ("func.py", "")]),
+        "fdk fdk /function/func.py handler"
+    );
+    assert_eq!(
+        found(&[("func.yaml", "entrypoint: \"node func.js\"\n")]),
+        "fdk node func.js"
+    );
+    let error = detect_as(dir(&[("func.yaml", "name: x\n")]).path(), Some(Runtime::Fdk), None).unwrap_err();
+    assert!(matches!(error, DetectError::NoEntrypoint) && error.hint().contains("func.yaml"));
+}
+
+#[test]
 fn an_executable_bootstrap_is_a_runtime_of_lambda() {
     assert_eq!(found(&[("+bootstrap", ""), ("+handler", "")]), "lambda bootstrap");
     assert_eq!(

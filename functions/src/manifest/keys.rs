@@ -77,7 +77,7 @@ pub const KEYS: &[Key] = &[
         default: None,
         bounds: None,
         doc: "`python` and `node`: `<file without its ending>.<function>`. `stdio`: the path of an executable in \
-              the bundle. `http`: a command line for `/bin/sh` that starts the server. `lambda`: \
+              the bundle. `http` and `fdk`: a command line for `/bin/sh` that starts the server. `lambda`: \
               what the runtime finds in `_HANDLER`. Without it, what the files say.",
     },
     Key {

@@ -147,7 +147,7 @@ pub enum ResolveError {
     /// `handler` and `http.command` both say what to run.
     #[error("both handler and http.command say what to run")]
     CommandTwice,
-    /// `handler` of an `http` or `lambda` function is empty, too long or more than a line.
+    /// `handler` of an `http`, `lambda` or `fdk` function is empty, too long or more than a line.
     #[error("handler {handler:?} is not one line")]
     HandlerLine {
         /// The value.
@@ -375,7 +375,7 @@ fn bounded<T: FromStr + PartialOrd + Display>(key: &'static str, value: T) -> Re
 
 fn check_handler(runtime: Runtime, handler: &str) -> Result<(), ResolveError> {
     let sound = !handler.is_empty() && handler.len() <= HANDLER_LENGTH && !handler.contains('\0');
-    if matches!(runtime, Runtime::Http | Runtime::Lambda) {
+    if matches!(runtime, Runtime::Http | Runtime::Lambda | Runtime::Fdk) {
         return match sound && !handler.contains(['\n', '\r']) && !handler.trim().is_empty() {
             true => Ok(()),
             false => Err(ResolveError::HandlerLine {

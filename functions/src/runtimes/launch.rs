@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::{HostRuntimes, Missing};
-use super::{build, http, lambda, node, python, stdio};
+use super::{build, fdk, http, lambda, node, python, stdio};
 use crate::{Revision, Runtime};
 
 /// Where the bundle is in a sandbox; also the working directory.
@@ -109,6 +109,12 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
         Runtime::Lambda => {
             env.extend(lambda::env(settings.concurrency));
             (Program::Exec, lambda::argv())
+        }
+        Runtime::Fdk => {
+            env.extend(http::env(revision));
+            env.remove("PORT");
+            env.extend(fdk::env(revision));
+            (Program::Exec, http::argv(&settings.handler, &[]))
         }
         Runtime::Http => {
             env.extend(http::env(revision));
@@ -285,6 +291,22 @@ pub(super) mod tests {
             ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
         ] {
             assert_eq!(get(&launch, name), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn fdk_runs_a_line_and_tells_it_where_its_socket_is() {
+        let revision = revision("memory = \"64MiB\"", Runtime::Fdk, "fdk func.py handler");
+        let launch = launch(&revision, &host()).unwrap();
+        assert_eq!(launch.argv, ["/bin/sh", "-c", "exec fdk func.py handler"]);
+        for (name, value) in [
+            ("FN_FORMAT", Some("http-stream")),
+            ("FN_LISTENER", Some("unix:/tmp/lsnr.sock")),
+            ("FN_FN_ID", Some("hello")),
+            ("FN_MEMORY", Some("64")),
+            ("PORT", None),
+        ] {
+            assert_eq!(get(&launch, name), value, "{name}");
         }
     }
 

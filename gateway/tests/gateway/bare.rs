@@ -88,7 +88,7 @@ impl Launcher for Bare {
             let instance = OwnedFd::from(instance);
             match revision.settings.runtime {
                 Runtime::Stdio => resident(&process, instance, launch.argv, launch.env, cwd),
-                Runtime::Http | Runtime::Lambda => panic!("servers need a sandbox's network"),
+                Runtime::Http | Runtime::Lambda | Runtime::Fdk => panic!("servers need a sandbox's network"),
                 Runtime::Python | Runtime::Node => {
                     let argv = launch
                         .argv

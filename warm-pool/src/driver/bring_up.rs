@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use functions::runtimes::FDK_SOCKET;
 use functions::wire::{InstanceFrame, Load, Ready as Greeting};
 use functions::{BootId, Revision, Runtime};
 use prometheus::IntCounter;
@@ -157,8 +158,12 @@ fn channels(
             let turn = |_| Channel::Runtime(Turn::new(desk.clone()));
             (0..settings.concurrency).map(turn).collect()
         }
-        Runtime::Http => {
-            let link = |_| Channel::Http(Link::new(Door::Port(settings.http.port)));
+        Runtime::Http | Runtime::Fdk => {
+            let door = match settings.runtime {
+                Runtime::Fdk => Door::Path(FDK_SOCKET),
+                _ => Door::Port(settings.http.port),
+            };
+            let link = |_| Channel::Http(Link::new(door.clone()));
             (0..settings.concurrency).map(link).collect()
         }
     };
