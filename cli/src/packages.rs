@@ -128,8 +128,12 @@ impl Installer {
     /// The one that the directory needs, if it names any dependency.
     pub(crate) fn needed(dir: &Path, runtime: Runtime) -> Result<Option<Self>, PackagesError> {
         Ok(match runtime {
-            Runtime::Python | Runtime::Http if pip::has_requirements(dir)? => Some(Installer::Pip),
-            Runtime::Node | Runtime::Http if npm::has_dependencies(dir)? => Some(Installer::Npm),
+            Runtime::Python | Runtime::Http | Runtime::Lambda | Runtime::Fdk if pip::has_requirements(dir)? => {
+                Some(Installer::Pip)
+            }
+            Runtime::Node | Runtime::Http | Runtime::Lambda | Runtime::Fdk if npm::has_dependencies(dir)? => {
+                Some(Installer::Npm)
+            }
             _ => None,
         })
     }

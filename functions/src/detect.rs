@@ -1,8 +1,8 @@
 //! Which runtime and handler a directory holds, from the names and first words of its files.
 //!
 //! Nothing is executed and no link is trusted further than the directory goes: bundles are unpacked so
-//! that no link in them leads out. The order is: a `Procfile` that names a web server, a Python or a Node handler by the
-//! name of its file, then an executable. Two answers of equal right are an error, never a guess.
+//! that no link in them leads out. The order is: a `Procfile` that names a web server, a `func.yaml`, a Python or a Node handler by the
+//! name of its file, then an executable `bootstrap`, then another executable. Two answers of equal right are an error, never a guess.
 
 mod framework;
 
@@ -28,7 +28,11 @@ const PYTHON_FILES: [(&str, &[&str]); 6] = [
 const NODE_FILES: [&str; 5] = ["index.mjs", "index.js", "handler.mjs", "handler.js", "index.cjs"];
 const NODE_ENDINGS: [&str; 3] = ["mjs", "js", "cjs"];
 /// Executables that need not be the only one.
-const STDIO_FILES: [&str; 4] = ["handler", "bootstrap", "main", "handler.sh"];
+const STDIO_FILES: [&str; 3] = ["handler", "main", "handler.sh"];
+/// What describes a function of the Fn Project.
+const FUNC_YAML: &str = "func.yaml";
+/// The executable that speaks Lambda's Runtime API.
+const BOOTSTRAP: &str = "bootstrap";
 /// The file that names processes, one a line: `web: gunicorn app:app`.
 const PROCFILE: &str = "Procfile";
 /// Where dependencies of Python lie in a bundle.
@@ -55,6 +59,9 @@ pub enum DetectError {
     /// The runtime is `http`, and nothing says how the server is started.
     #[error("nothing here says how the server is started")]
     NoServer,
+    /// The runtime is `fdk`, and nothing says how the function is started.
+    #[error("nothing here says how the function is started")]
+    NoEntrypoint,
     /// A file of the right name, but no function in it that could be called.
     #[error("{file} defines neither {}", nor(.functions))]
     NoFunction {
@@ -125,6 +132,9 @@ impl DetectError {
             DetectError::NoServer => {
                 "Set `command` in the section [http] of fn.toml, or add a Procfile with a line `web: COMMAND`."
             }
+            DetectError::NoEntrypoint => {
+                "Set `handler` in fn.toml to a command such as `fdk func.py handler`, or add a func.yaml with an entrypoint."
+            }
             DetectError::NoFunction { .. } => {
                 "Define one of them at the top of the file, or set `handler = \"file.function\"` in fn.toml."
             }
@@ -166,6 +176,8 @@ pub fn detect_as(
         return given(dir, runtime, handler);
     }
     let found = match runtime {
+        Some(Runtime::Lambda) => return lambda(dir, None),
+        Some(Runtime::Fdk) => return fdk(dir)?.ok_or(DetectError::NoEntrypoint),
         Some(Runtime::Http) => return http(dir)?.ok_or(DetectError::NoServer),
         Some(Runtime::Python) => python(dir, target)?,
         Some(Runtime::Node) => node(dir, target)?,
@@ -209,12 +221,16 @@ fn undecided(dir: &Path, target: Option<&str>) -> Result<Detected, DetectError> 
     if let Some(found) = http(dir)? {
         return Ok(found);
     }
+    if let Some(found) = fdk(dir)? {
+        return Ok(found);
+    }
     match (python(dir, target), node(dir, target)) {
         (Ok(Some(python)), Ok(Some(node))) => Err(DetectError::Ambiguous {
             python: python.handler,
             node: node.handler,
         }),
         (Ok(Some(found)), _) | (_, Ok(Some(found))) => Ok(found),
+        _ if is_executable(&dir.join(BOOTSTRAP)) => lambda(dir, None),
         // A helper script without a handler next to an executable is no reason to refuse the executable.
         (python, node) => match stdio(dir)? {
             Some(found) => Ok(found),
@@ -229,11 +245,14 @@ fn undecided(dir: &Path, target: Option<&str>) -> Result<Detected, DetectError> 
 
 /// Checks that `handler` is there, and finds its runtime if that is not decided.
 fn given(dir: &Path, runtime: Option<Runtime>, handler: &str) -> Result<Detected, DetectError> {
-    if runtime == Some(Runtime::Http) {
+    if let Some(runtime @ (Runtime::Http | Runtime::Fdk)) = runtime {
         return Ok(Detected {
-            runtime: Runtime::Http,
+            runtime,
             handler: handler.to_owned(),
         });
+    }
+    if runtime == Some(Runtime::Lambda) || (runtime.is_none() && handler == BOOTSTRAP) {
+        return lambda(dir, Some(handler));
     }
     let mut looked_for = Vec::new();
     let mut not_executable = None;
@@ -269,7 +288,7 @@ fn files_of(runtime: Runtime, handler: &str) -> Vec<String> {
     let Some((file, _)) = handler.rsplit_once('.').filter(|_| runtime != Runtime::Stdio) else {
         return match runtime {
             Runtime::Stdio => vec![handler.to_owned()],
-            Runtime::Python | Runtime::Node | Runtime::Http => Vec::new(),
+            Runtime::Python | Runtime::Node | Runtime::Http | Runtime::Lambda | Runtime::Fdk => Vec::new(),
         };
     };
     match runtime {
@@ -306,6 +325,40 @@ fn http(dir: &Path) -> Result<Option<Detected>, DetectError> {
             runtime: Runtime::Http,
             handler: line.to_owned(),
         }))
+}
+
+/// The entry point that a `func.yaml` of the Fn Project names. Of YAML only that one line is read.
+fn fdk(dir: &Path) -> Result<Option<Detected>, DetectError> {
+    let path = dir.join(FUNC_YAML);
+    if !is_file(&path) {
+        return Ok(None);
+    }
+    let text = read(&path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("entrypoint:"));
+    let line = line.map(|line| line.trim().trim_matches(['"', '\'']));
+    Ok(line.filter(|line| !line.is_empty()).map(|line| Detected {
+        runtime: Runtime::Fdk,
+        // Where the images of Fn have it.
+        handler: line.strip_prefix("/python/bin/").unwrap_or(line).to_owned(),
+    }))
+}
+
+/// The executable that is a whole runtime. What `handler` means to it nobody else knows.
+fn lambda(dir: &Path, handler: Option<&str>) -> Result<Detected, DetectError> {
+    let file = BOOTSTRAP.to_owned();
+    if !is_file(&dir.join(BOOTSTRAP)) {
+        return Err(DetectError::NoSuchHandler {
+            handler: handler.unwrap_or(BOOTSTRAP).to_owned(),
+            looked_for: vec![file],
+        });
+    }
+    if !is_executable(&dir.join(BOOTSTRAP)) {
+        return Err(DetectError::NotExecutable { file });
+    }
+    Ok(Detected {
+        runtime: Runtime::Lambda,
+        handler: handler.unwrap_or(BOOTSTRAP).to_owned(),
+    })
 }
 
 /// Checks that a program is in the bundle, if it is named by a path in it. What else there is in a sandbox shows when it starts.

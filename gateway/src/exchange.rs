@@ -4,6 +4,8 @@
 //! handler   body buffered, event pushed --> RESULT, BODY*, END   --> a whole reply, or the JSON itself
 //!                                      \--> HEAD ---------------> pump: BODY* to the caller as they come
 //! stdio     body streamed up <---> HEAD ------------------------> pump: both ways at once
+//! lambda    body buffered, event handed over --> as a handler, see [`mod@lambda`]
+//! fdk       the same, with the request inside of another, see [`mod@fdk`]
 //! http      the request goes to the server that the function is, see [`mod@http`]
 //! ```
 //!
@@ -11,9 +13,11 @@
 //! instance is poisoned, because nothing can stop the handler but its end; a `stdio` process is cancelled by its
 //! resident, and the lease goes home if the resident says so in time. After HEAD the same happens as soon as the reply's body is dropped.
 
+mod fdk;
 mod handler;
 mod held;
 mod http;
+mod lambda;
 mod pump;
 mod stdio;
 mod upload;
@@ -29,6 +33,7 @@ use warm_pool::{Fate, LaneError};
 use crate::limits::BodyError;
 use crate::outcome::{Code, Outcome};
 
+pub(crate) use fdk::call as fdk;
 pub(crate) use handler::{Made, call as handler, event};
 pub(crate) use http::{Asked, Tunnel, call as http, forwarded};
 pub(crate) use pump::Flow;

@@ -1,5 +1,7 @@
 //! Functions that are HTTP servers of their own.
 
+mod frameworks;
+
 use futures_util::StreamExt;
 use futures_util::future::join_all;
 use reqwest::{Method, Url};
@@ -61,6 +63,9 @@ async fn a_server_of_a_procfile_answers_every_method_path_and_query() {
         );
         assert_eq!(reply.instance(), cold.instance());
     }
+    let metrics = server.metrics().await;
+    let calls = |code| metrics.sum("fn_invocations_total", &[("function", "app"), ("code", code)]);
+    assert_eq!((calls("200"), calls("499")), (5.0, 0.0));
     assert_eq!(
         get(&server, "").await.status,
         404,
@@ -348,26 +353,26 @@ async fn a_server_outlives_its_slow_calls_but_not_if_it_answers_nobody() {
 async fn a_server_outlives_a_caller_that_leaves() {
     let server = serving().await;
     let first = get(&server, "/pid").await.good();
-    let mut caller = Raw::connect(server.address()).await;
-    caller
-        .send(b"GET /function/app/sleep HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
     let gone = async || {
         server
             .metrics()
             .await
             .sum("fn_invocations_total", &[("function", "app"), ("code", "499")])
     };
-    // It is in flight before it leaves.
-    poll::until("the call to be in flight", async || {
-        (server
-            .metrics()
-            .await
-            .sum("fn_instances", &[("function", "app"), ("state", "busy")])
-            > 0.0)
-            .then_some(())
-    })
-    .await;
+    let busy = async |wanted: f64| {
+        poll::until("calls in flight", async || {
+            let busy = [("function", "app"), ("state", "busy")];
+            (server.metrics().await.sum("fn_instances", &busy) == wanted).then_some(())
+        })
+        .await;
+    };
+    // The one before has ended, and this one is in flight, before its caller leaves.
+    busy(0.0).await;
+    let mut caller = Raw::connect(server.address()).await;
+    caller
+        .send(b"GET /function/app/sleep HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    busy(1.0).await;
     drop(caller);
     poll::until("the caller to be missed", async || (gone().await == 1.0).then_some(())).await;
     assert_eq!(get(&server, "/pid").await.good().instance(), first.instance());

@@ -61,6 +61,14 @@ impl Source {
         self
     }
 
+    /// Adds or replaces a file that can be executed.
+    pub fn executable(self, name: &str, contents: impl AsRef<[u8]>) -> Self {
+        let source = self.file(name, contents);
+        std::fs::set_permissions(source.join(name), PermissionsExt::from_mode(0o755))
+            .expect("our own file can be made executable");
+        source
+    }
+
     /// Adds a symbolic link.
     pub fn link(self, name: &str, target: &str) -> Self {
         std::os::unix::fs::symlink(target, self.dir.path().join(name)).expect("a link can be made");

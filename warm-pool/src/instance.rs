@@ -15,6 +15,7 @@ use crate::driver::launcher::{Confined, Stages};
 use crate::fate::Fate;
 use crate::frost::Frost;
 use crate::log_tap::LogTap;
+use crate::runtime_api::Server;
 use crate::shelf::{InstanceId, KillCause};
 use crate::start::{ColdReason, Start};
 
@@ -44,6 +45,8 @@ pub(crate) struct Instance {
     pub(crate) log: LogTap,
     pub(crate) body: Box<dyn Confined>,
     pub(crate) frost: Mutex<Frost>,
+    /// What it asks for its invocations, if it does.
+    pub(crate) _server: Option<Server>,
     /// Invocations in a row that ran out of time without a word of the instance.
     pub(crate) silent: AtomicU32,
     /// Why the pool killed it, if it did.

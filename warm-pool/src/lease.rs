@@ -12,6 +12,7 @@ use functions::BootId;
 use functions::Revision;
 use http::{Request, Response};
 use hyper::body::Incoming;
+use tokio::sync::oneshot;
 
 use crate::channel::Channel;
 use crate::fate::Fate;
@@ -19,6 +20,7 @@ use crate::fleet::Fleet;
 use crate::instance::Instance;
 use crate::lane::{Lane, LaneError};
 use crate::link::{LinkError, RequestBody};
+use crate::runtime_api::{Answer, Invocation};
 use crate::shelf::InstanceId;
 use crate::start::{ColdReason, Poison, Start};
 
@@ -120,7 +122,7 @@ impl Lease {
     pub fn lane(&mut self) -> &mut Lane {
         match self.channel() {
             Channel::Frames(lane) => lane,
-            Channel::Http(_) => panic!("an HTTP server has no lane"),
+            Channel::Http(_) | Channel::Runtime(_) => panic!("only instances that speak frames have lanes"),
         }
     }
 
@@ -149,6 +151,28 @@ impl Lease {
         let response = link.send(instance.body.as_ref(), request).await?;
         instance.silent.store(0, Ordering::Relaxed);
         Ok(response)
+    }
+
+    /// Hands an invocation to the runtime that the instance is. The receiver's error says that nobody will answer, because the instance is gone.
+    ///
+    /// # Panics
+    /// When the instance does not ask for its invocations.
+    pub fn call(&mut self, invocation: Invocation) -> oneshot::Receiver<Answer> {
+        let Channel::Runtime(turn) = self.channel() else {
+            panic!("only runtimes of Lambda are handed invocations");
+        };
+        turn.call(invocation)
+    }
+
+    /// Waits for the end of the instance.
+    pub fn ended(&self) -> impl Future<Output = Fate> + use<> {
+        let mut fate = self.instance.fate.subscribe();
+        async move {
+            match fate.wait_for(Option::is_some).await {
+                Ok(fate) => fate.unwrap_or(Fate::Unknown),
+                Err(_) => Fate::Unknown,
+            }
+        }
     }
 
     /// Gives up an exchange with an HTTP server: the connection is closed, and the server lives on, for it has other callers and
@@ -184,6 +208,7 @@ impl Lease {
                 link.finish();
                 Ok(())
             }
+            Channel::Runtime(turn) => turn.finish(),
         }
     }
 

@@ -19,6 +19,7 @@
 //! | `driver` | what all functions share, and the life of each instance |
 //! | [`host`] | how is a pool started on this machine? |
 //! | `instance`, [`lane`], [`link`], [`lease`] | one process, a way to it by frames or by HTTP, the right to use that |
+//! | [`runtime_api`] | the server that runtimes of Lambda ask for their invocations |
 //! | [`log_tap`] | what a function prints |
 //! | [`fate`] | how instances end and why they don't start |
 //! | [`deploy`] | the handler check |
@@ -40,6 +41,7 @@ pub mod metrics;
 mod plan;
 mod policy;
 pub mod pool;
+pub mod runtime_api;
 mod shelf;
 pub mod start;
 pub mod view;
@@ -55,6 +57,7 @@ pub use lease::{Lease, Phases};
 pub use link::{LinkError, RequestBody};
 pub use log_tap::{LogRecord, LogSink};
 pub use pool::{Pool, PoolConfig};
+pub use runtime_api::{Answer, Invocation, TRUNCATED};
 pub use shelf::{Condition, Counts, InstanceId};
 pub use start::{ColdReason, EvictScope, Poison, Purpose, Start};
 pub use view::{FunctionPoolView, InstanceView};

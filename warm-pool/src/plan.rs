@@ -1,6 +1,6 @@
 //! From a revision and the way to launch it to the plan of a sandbox. Nothing here runs anything.
 
-use functions::runtimes::{Launch, Program};
+use functions::runtimes::{Launch, Program, RUNTIME_API_PORT};
 use functions::{Revision, RootfsMode, Runtime};
 use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Rootfs};
 
@@ -33,9 +33,9 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
         cwd: launch.cwd,
         lanes: match settings.runtime {
             Runtime::Python | Runtime::Node | Runtime::Stdio => settings.concurrency,
-            Runtime::Http => 0,
+            Runtime::Http | Runtime::Lambda | Runtime::Fdk => 0,
         },
-        listen: None,
+        listen: (settings.runtime == Runtime::Lambda).then_some(RUNTIME_API_PORT),
     })
 }
 

@@ -165,6 +165,47 @@ fn a_package_json_that_leads_nowhere_says_so() {
 }
 
 #[test]
+fn a_func_yaml_names_the_entry_point() {
+    let yaml = "schema_version: 20180708\nname: hello\nruntime: python\nentrypoint: /python/bin/fdk /function/func.py handler\n";
+    assert_eq!(
+        found(&[("func.yaml", yaml), ("func.py", "")]),
+        "fdk fdk /function/func.py handler"
+    );
+    assert_eq!(
+        found(&[("func.yaml", "entrypoint: \"node func.js\"\n")]),
+        "fdk node func.js"
+    );
+    let error = detect_as(
+        dir(&[("func.yaml", "name: x\n")]).path(),
+        Some(Runtime::Fdk),
+        None,
+        None,
+    )
+    .unwrap_err();
+    assert!(matches!(error, DetectError::NoEntrypoint) && error.hint().contains("func.yaml"));
+}
+
+#[test]
+fn an_executable_bootstrap_is_a_runtime_of_lambda() {
+    assert_eq!(found(&[("+bootstrap", ""), ("+handler", "")]), "lambda bootstrap");
+    assert_eq!(
+        found(&[("+bootstrap", ""), ("handler.py", PYTHON)]),
+        "python handler.handler"
+    );
+    let dir = dir(&[("+bootstrap", "")]);
+    let given = |runtime, handler| detect_as(dir.path(), runtime, Some(handler), None).unwrap();
+    assert_eq!(given(Some(Runtime::Lambda), "app.main").handler, "app.main");
+    assert_eq!(given(None, "bootstrap").runtime, Runtime::Lambda);
+    let plain = super::tests::dir(&[("bootstrap", "")]);
+    let refused = |dir: &TempDir| detect_as(dir.path(), Some(Runtime::Lambda), None, None).unwrap_err();
+    assert!(matches!(refused(&plain), DetectError::NotExecutable { .. }));
+    assert!(matches!(
+        refused(&super::tests::dir(&[])),
+        DetectError::NoSuchHandler { .. }
+    ));
+}
+
+#[test]
 fn a_procfile_that_names_a_web_server_comes_first() {
     let procfile = "release: ./migrate\n  web:  gunicorn -b :$PORT app:app \nworker: x\n";
     assert_eq!(
@@ -217,7 +258,7 @@ fn executables_are_found_by_name_or_because_they_are_alone() {
         found(&[("+run", ""), ("+handler.sh", ""), ("+other", "")]),
         "stdio handler.sh"
     );
-    assert_eq!(found(&[("+bootstrap", ""), ("+handler", "")]), "stdio handler");
+    assert_eq!(found(&[("+main", ""), ("+handler", "")]), "stdio handler");
     assert_eq!(found(&[("handler.sh", ""), ("+run", "")]), "stdio run");
     assert_eq!(found(&[("main.py", "print(1)"), ("+run", "")]), "stdio run");
     match refused(&[("+a", ""), ("+b", "")]) {

@@ -77,7 +77,8 @@ pub const KEYS: &[Key] = &[
         default: None,
         bounds: None,
         doc: "`python` and `node`: `<file without its ending>.<function>`. `stdio`: the path of an executable in \
-              the bundle. `http`: a command line for `/bin/sh` that starts the server. Without it, what the files say.",
+              the bundle. `http` and `fdk`: a command line for `/bin/sh` that starts the server. `lambda`: \
+              what the runtime finds in `_HANDLER`. Without it, what the files say.",
     },
     Key {
         name: "signature",
@@ -172,7 +173,7 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Size,
         default: Some("6MiB"),
         bounds: bounds("0B", "1TiB", "A body ends some time."),
-        doc: "Largest request body. A larger one is answered 413. At most 6MiB for `python` and `node`, whose \
+        doc: "Largest request body. A larger one is answered 413. At most 6MiB for `python`, `node` and `lambda`, whose \
               events are held in memory.",
     },
     Key {

@@ -155,8 +155,8 @@ pub enum ResolveError {
     /// `handler` and `http.command` both say what to run.
     #[error("both handler and http.command say what to run")]
     CommandTwice,
-    /// `handler` of an `http` function can't be a command line.
-    #[error("handler {handler:?} is no command line")]
+    /// `handler` of an `http`, `lambda` or `fdk` function is empty, too long or more than a line.
+    #[error("handler {handler:?} is not one line")]
     HandlerLine {
         /// The value.
         handler: String,
@@ -320,7 +320,7 @@ impl Manifest {
                 runtime,
             });
         }
-        if matches!(runtime, Runtime::Python | Runtime::Node) && settings.max_body > HANDLER_BODY {
+        if matches!(runtime, Runtime::Python | Runtime::Node | Runtime::Lambda) && settings.max_body > HANDLER_BODY {
             return Err(ResolveError::HandlerBody {
                 given: settings.max_body,
                 runtime,
@@ -391,7 +391,7 @@ fn bounded<T: FromStr + PartialOrd + Display>(key: &'static str, value: T) -> Re
 
 fn check_handler(runtime: Runtime, handler: &str) -> Result<(), ResolveError> {
     let sound = !handler.is_empty() && handler.len() <= HANDLER_LENGTH && !handler.contains('\0');
-    if runtime == Runtime::Http {
+    if matches!(runtime, Runtime::Http | Runtime::Lambda | Runtime::Fdk) {
         return match sound && !handler.contains(['\n', '\r']) && !handler.trim().is_empty() {
             true => Ok(()),
             false => Err(ResolveError::HandlerLine {

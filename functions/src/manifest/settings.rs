@@ -19,6 +19,8 @@ pub struct Settings {
     pub runtime: Runtime,
     /// `python` and `node`: `<file without its ending>.<function>`, such as `handler.handler`.
     /// `stdio`: the path of an executable inside the bundle.
+    /// `lambda`: whatever the runtime makes of `_HANDLER`.
+    /// `fdk`: a command line for a shell.
     /// `http`: the command line, for a shell unless `http.command` says it word by word.
     pub handler: String,
     /// How the handler is called.
@@ -248,6 +250,10 @@ words! {
         Stdio = "stdio",
         /// Any HTTP server that listens on `$PORT`.
         Http = "http",
+        /// An executable `bootstrap` that speaks Lambda's Runtime API.
+        Lambda = "lambda",
+        /// A function of the Fn Project, below its FDK.
+        Fdk = "fdk",
     }
 }
 
@@ -346,12 +352,12 @@ mod tests {
         let error = "pyton".parse::<Runtime>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"pyton\" is not known, did you mean \"python\"?, use one of: python, node, stdio, http"
+            "\"pyton\" is not known, did you mean \"python\"?, use one of: python, node, stdio, http, lambda, fdk"
         );
         let error = "cobol".parse::<Runtime>().unwrap_err();
         assert_eq!(
             error.to_string(),
-            "\"cobol\" is not known, use one of: python, node, stdio, http"
+            "\"cobol\" is not known, use one of: python, node, stdio, http, lambda, fdk"
         );
     }
 

@@ -43,6 +43,9 @@ pub enum BadReply {
     /// `statusCode` is not a whole number from 200 to 599.
     #[error("statusCode is {0} instead of a whole number from 200 to 599")]
     Status(String),
+    /// A streamed reply has no head, or one without end.
+    #[error("the stream does not begin with a head of at most 64 KiB and eight NUL bytes")]
+    Prelude,
     /// `headers` is not an object.
     #[error("headers is not an object")]
     Headers,
@@ -133,6 +136,40 @@ pub fn reply_head(head: &Head) -> Result<ReplyHead, BadReply> {
     }
     let status = final_status(head.status.into()).ok_or_else(|| BadReply::Status(head.status.to_string()))?;
     Ok(ReplyHead { status, headers })
+}
+
+/// The head of a stream, as [`super::Prelude`] finds it. Without a status it is 200; a header may have a list of values.
+pub(super) fn streamed_head(json: &[u8]) -> Result<ReplyHead, BadReply> {
+    let mut head: Structured = match std::str::from_utf8(json).map_err(BadReply::NotUtf8)?.trim_ascii_start() {
+        // A list would be read as well, by its order.
+        text if text.starts_with('{') => serde_json::from_str(text).map_err(BadReply::NotJson)?,
+        text => {
+            return Err(BadReply::NotJson(
+                serde_json::from_str::<Structured>(text)
+                    .err()
+                    .unwrap_or_else(|| serde::de::Error::custom("not an object")),
+            ));
+        }
+    };
+    let mut lists = Vec::new();
+    if let Some(Value::Object(headers)) = &mut head.headers {
+        headers.retain(|name, value| match value {
+            Value::Array(values) => {
+                lists.push((name.clone(), std::mem::take(values)));
+                false
+            }
+            _ => true,
+        });
+    }
+    let status = head.status_code.unwrap_or(Value::from(200));
+    let mut made = structured_head(&status, head.headers, head.cookies)?;
+    for (name, values) in lists {
+        for value in values {
+            let text = value.as_str().ok_or_else(|| BadReply::HeaderValue(shortened(&name)))?;
+            append(&mut made.headers, &name, text)?;
+        }
+    }
+    Ok(made)
 }
 
 fn structured_head(status: &Value, headers: Option<Value>, cookies: Option<Value>) -> Result<ReplyHead, BadReply> {

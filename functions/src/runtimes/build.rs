@@ -44,9 +44,15 @@ pub fn build(revision: &Revision, tree: &Path) -> Option<Revision> {
         return None;
     }
     let script = match settings.runtime {
-        Runtime::Node | Runtime::Http if tree.join("package.json").is_file() => NODE.path,
-        Runtime::Python | Runtime::Http if tree.join("requirements.txt").is_file() => PYTHON.path,
-        Runtime::Node | Runtime::Python | Runtime::Stdio | Runtime::Http => return None,
+        Runtime::Node | Runtime::Http | Runtime::Lambda | Runtime::Fdk if tree.join("package.json").is_file() => {
+            NODE.path
+        }
+        Runtime::Python | Runtime::Http | Runtime::Lambda | Runtime::Fdk if tree.join("requirements.txt").is_file() => {
+            PYTHON.path
+        }
+        Runtime::Node | Runtime::Python | Runtime::Stdio | Runtime::Http | Runtime::Lambda | Runtime::Fdk => {
+            return None;
+        }
     };
     Some(Revision {
         settings: Settings {

@@ -89,7 +89,7 @@ impl HostRuntimes {
         }
     }
 
-    /// The interpreter for a runtime. `stdio` needs none, and what `http` needs nobody knows.
+    /// The interpreter for a runtime. `stdio` needs none, and what `http`, `lambda` and `fdk` need nobody knows.
     ///
     /// # Errors
     /// Why there is none.
@@ -97,7 +97,7 @@ impl HostRuntimes {
         match runtime {
             Runtime::Python => self.python.as_ref().map(Some),
             Runtime::Node => self.node.as_ref().map(Some),
-            Runtime::Stdio | Runtime::Http => Ok(None),
+            Runtime::Stdio | Runtime::Http | Runtime::Lambda | Runtime::Fdk => Ok(None),
         }
     }
 }

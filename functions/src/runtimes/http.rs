@@ -2,7 +2,15 @@
 //!
 //! The names are those of Knative's runtime contract and of Cloud Run, so that what runs there runs here.
 
+use super::launch::BaseFile;
 use crate::Revision;
+
+/// What Node loads before a server: see there.
+pub(super) const INTERFACES: BaseFile = BaseFile {
+    path: "/var/runtime/http/interfaces.cjs",
+    mode: 0o444,
+    contents: include_bytes!("http/interfaces.cjs"),
+};
 
 /// Where a bundle's own programs lie: those that pip and npm put there.
 const PATH: &str = "/function/.fn-packages/bin:/function/node_modules/.bin:/usr/local/bin:/usr/bin:/bin";
@@ -36,7 +44,7 @@ fn replaced(line: &str) -> String {
 }
 
 /// What an HTTP server finds besides what every function does.
-pub(super) fn env(revision: &Revision) -> [(String, String); 6] {
+pub(super) fn env(revision: &Revision) -> [(String, String); 7] {
     let name = revision.name.to_string();
     [
         ("PORT", revision.settings.http.port.to_string()),
@@ -44,6 +52,7 @@ pub(super) fn env(revision: &Revision) -> [(String, String); 6] {
         ("K_REVISION", format!("{name}-{:05}", revision.number.get())),
         ("K_CONFIGURATION", name),
         ("PATH", PATH.to_owned()),
+        ("NODE_OPTIONS", format!("--require={}", INTERFACES.path)),
         ("PYTHONPATH", "/function:/function/.fn-packages".to_owned()),
     ]
     .map(|(key, value)| (key.to_owned(), value))

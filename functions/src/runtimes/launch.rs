@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::{HostRuntimes, Missing};
-use super::{build, http, node, python, stdio};
+use super::{build, fdk, http, lambda, node, python, stdio};
 use crate::{Revision, Runtime, Signature};
 
 /// Where the bundle is in a sandbox; also the working directory.
@@ -25,12 +25,18 @@ pub struct BaseFile {
 
 /// All files of ours that every sandbox has.
 pub fn base_files() -> Vec<BaseFile> {
-    [python::BOOTSTRAP, python::TEMPLATE, node::BOOTSTRAP, node::REHEARSAL]
-        .into_iter()
-        .chain(python::BESIDE)
-        .chain(node::BESIDE)
-        .chain(build::SCRIPTS.iter().cloned())
-        .collect()
+    [
+        python::BOOTSTRAP,
+        python::TEMPLATE,
+        node::BOOTSTRAP,
+        node::REHEARSAL,
+        http::INTERFACES,
+    ]
+    .into_iter()
+    .chain(python::BESIDE)
+    .chain(node::BESIDE)
+    .chain(build::SCRIPTS.iter().cloned())
+    .collect()
 }
 
 /// What a sandbox has to run.
@@ -102,6 +108,16 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
             Program::Resident(stdio::RESIDENT.to_owned()),
             stdio::argv(&settings.handler, &settings.stdio.args),
         ),
+        Runtime::Lambda => {
+            env.extend(lambda::env(settings.concurrency));
+            (Program::Exec, lambda::argv())
+        }
+        Runtime::Fdk => {
+            env.extend(http::env(revision));
+            env.remove("PORT");
+            env.extend(fdk::env(revision));
+            (Program::Exec, http::argv(&settings.handler, &[]))
+        }
         Runtime::Http => {
             env.extend(http::env(revision));
             (Program::Exec, http::argv(&settings.handler, &settings.http.command))
@@ -263,6 +279,39 @@ pub(super) mod tests {
         let launch = launch(&revision, &host()).unwrap();
         assert_eq!(launch.program, Program::Resident("stdio".to_owned()));
         assert_eq!(launch.argv, ["/function/bin/handler.sh", "-v", "a b"]);
+    }
+
+    #[test]
+    fn lambda_runs_bootstrap_and_tells_it_where_the_api_is() {
+        let revision = revision("concurrency = 4", Runtime::Lambda, "app.handler");
+        let launch = launch(&revision, &host()).unwrap();
+        assert_eq!(launch.argv, ["/var/task/bootstrap"]);
+        for (name, value) in [
+            ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:9001"),
+            ("AWS_LAMBDA_MAX_CONCURRENCY", "4"),
+            ("AWS_REGION", "us-east-1"),
+            ("_HANDLER", "app.handler"),
+            ("LAMBDA_TASK_ROOT", "/var/task"),
+            ("LAMBDA_RUNTIME_DIR", "/var/runtime"),
+        ] {
+            assert_eq!(get(&launch, name), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn fdk_runs_a_line_and_tells_it_where_its_socket_is() {
+        let revision = revision("memory = \"64MiB\"", Runtime::Fdk, "fdk func.py handler");
+        let launch = launch(&revision, &host()).unwrap();
+        assert_eq!(launch.argv, ["/bin/sh", "-c", "exec fdk func.py handler"]);
+        for (name, value) in [
+            ("FN_FORMAT", Some("http-stream")),
+            ("FN_LISTENER", Some("unix:/tmp/lsnr.sock")),
+            ("FN_FN_ID", Some("hello")),
+            ("FN_MEMORY", Some("64")),
+            ("PORT", None),
+        ] {
+            assert_eq!(get(&launch, name), value, "{name}");
+        }
     }
 
     #[test]

@@ -165,7 +165,9 @@ impl Instance {
         let interpreter: &[&str] = match runtime {
             Runtime::Python => &["/usr/bin/python3", "-s", "-B"],
             Runtime::Node => &["/usr/bin/node"],
-            Runtime::Stdio | Runtime::Http => panic!("there is no interpreter of ours"),
+            Runtime::Stdio | Runtime::Http | Runtime::Lambda | Runtime::Fdk => {
+                panic!("there is no interpreter of ours")
+            }
         };
         let (lane, theirs) = UnixStream::pair().unwrap();
         let (second, their_second) = UnixStream::pair().unwrap();

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use functions::Runtime;
 use functions::payload;
 use functions::wire::{InstanceFrame, Invoke};
 use warm_pool::{Lease, Poison};
 
 use super::held::{Held, Leave};
 use super::pump::Flow;
-use super::{Answer, Content, Failed, MOST_RESULT};
+use super::{Answer, Content, Failed, MOST_RESULT, lambda};
 use crate::deadline::{Deadline, Passed};
 
 /// What a handler made of an event.
@@ -47,6 +48,9 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
 /// Calls the handler with any event; what the result means is the caller's business. Ends at the latest at the deadline; then the
 /// instance is killed.
 pub(crate) async fn event(lease: Lease, invoke: Invoke, event: Bytes, deadline: Deadline) -> Result<Made, Failed> {
+    if lease.revision().settings.runtime == Runtime::Lambda {
+        return lambda::event(lease, invoke, event, deadline).await;
+    }
     let mut held = Held::begin(lease, &invoke.request_id, Leave::Kill);
     if let Err(error) = held.lane().push_call(invoke, event) {
         return Err(held.fail(error).await);

@@ -17,17 +17,17 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
+use functions::BootId;
 use functions::payload::ReplyHead;
 use http::header::{CONTENT_LENGTH, UPGRADE};
-use http::{Method, Request, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::mpsc;
 use warm_pool::{Fate, Lease, LinkError, Poison};
 
 use self::sent::{Sent, Watched};
-use self::tunnel::Tunnel as Way;
-use super::pump::{Flow, Piece, WAITING, WAITING_UPLOAD, deliver};
+use super::pump::{Flow, Piece, WAITING, WAITING_UPLOAD};
 use super::{Answer, Content, Failed};
 use crate::deadline::{Deadline, Passed};
 use crate::reply;
@@ -49,7 +49,7 @@ impl Held {
     }
 
     /// The reply was read to its end.
-    fn finish(mut self) {
+    pub(super) fn finish(mut self) {
         if let Some(mut lease) = self.lease.take()
             && let Err(error) = lease.finish()
         {
@@ -57,7 +57,7 @@ impl Held {
         }
     }
 
-    fn abandon(mut self, poison: Poison) {
+    pub(super) fn abandon(mut self, poison: Poison) {
         if let Some(lease) = self.lease.take() {
             lease.abandon(poison);
         }
@@ -113,21 +113,68 @@ impl Drop for Held {
 
 /// Sends the request on, its body as it comes and at most `limit` bytes of it, and waits for the head of the reply until the deadline.
 pub(crate) async fn call(
-    mut lease: Lease,
+    lease: Lease,
     request_id: &str,
     head: http::request::Parts,
     body: Body,
     limit: u64,
     deadline: Deadline,
 ) -> Result<Answer, Failed> {
-    let (boot_id, method) = (lease.boot_id(), head.method.clone());
+    let method = head.method.clone();
     let protocol = head.headers.get(UPGRADE).cloned();
+    let mut replied = send(lease, request_id, head, body, limit, deadline).await?;
+    let status = replied.response.status();
+    let mut headers = std::mem::take(replied.response.headers_mut());
+    if let (StatusCode::SWITCHING_PROTOCOLS, Some(asked)) = (status, protocol) {
+        let protocol = headers.remove(UPGRADE).unwrap_or(asked);
+        reply::drop_connection(&mut headers);
+        let upgrade = hyper::upgrade::on(&mut replied.response);
+        let tunnel = Tunnel::new(replied.held, upgrade, protocol, deadline);
+        return Ok(Answer {
+            boot_id: replied.boot_id,
+            handler: replied.handler,
+            head: ReplyHead { status, headers },
+            length: None,
+            body: Content::Tunnel(Box::new(tunnel)),
+        });
+    }
+    let length = match method {
+        // What a GET would get.
+        Method::HEAD => headers
+            .get(CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok()),
+        _ => replied.length(),
+    };
+    reply::drop_connection(&mut headers);
+    Ok(replied.flowing(ReplyHead { status, headers }, length))
+}
+
+/// The head of a server's reply, whose body is still to come.
+pub(super) struct Replied {
+    pub(super) held: Held,
+    pub(super) response: Response<Incoming>,
+    watched: Watched,
+    boot_id: BootId,
+    handler: Duration,
+    deadline: Deadline,
+}
+
+/// Sends a request and waits for the head of its reply.
+pub(super) async fn send(
+    mut lease: Lease,
+    request_id: &str,
+    head: http::request::Parts,
+    body: Body,
+    limit: u64,
+    deadline: Deadline,
+) -> Result<Replied, Failed> {
+    let boot_id = lease.boot_id();
     lease.begin(request_id);
     let mut held = Held { lease: Some(lease) };
     let (sent, watched) = Sent::new(body, limit);
     let begun = Instant::now();
     let request = Request::from_parts(head, sent.boxed_unsync());
-    let mut response = match deadline.bound(held.lease().send(request)).await {
+    let response = match deadline.bound(held.lease().send(request)).await {
         Ok(Ok(response)) => response,
         Ok(Err(error)) => {
             return Err(match watched.error() {
@@ -142,42 +189,38 @@ pub(crate) async fn call(
     };
     let handler = begun.elapsed();
     held.lease().handled(handler);
-    let upgrade = hyper::upgrade::on(&mut response);
-    let (head, body) = response.into_parts();
-    let (status, mut headers) = (head.status, head.headers);
-    if let (StatusCode::SWITCHING_PROTOCOLS, Some(asked)) = (status, protocol) {
-        let protocol = headers.remove(UPGRADE).unwrap_or(asked);
-        reply::drop_connection(&mut headers);
-        let tunnel = Way::new(held, upgrade, protocol, deadline);
-        return Ok(Answer {
-            boot_id,
-            handler,
-            head: ReplyHead { status, headers },
-            length: None,
-            body: Content::Tunnel(Box::new(tunnel)),
-        });
-    }
-    let length = match method {
-        // What a GET would get.
-        Method::HEAD => headers
-            .get(CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse().ok()),
-        _ => body.size_hint().exact(),
-    };
-    reply::drop_connection(&mut headers);
-    let flow = Flow::http(Stream {
+    Ok(Replied {
         held,
-        body,
+        response,
         watched,
-        deadline,
-    });
-    Ok(Answer {
         boot_id,
         handler,
-        head: ReplyHead { status, headers },
-        length,
-        body: Content::Flowing(Box::new(flow)),
+        deadline,
     })
+}
+
+impl Replied {
+    /// How long the body is, if its head says so.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.response.body().size_hint().exact()
+    }
+
+    /// Lets the body flow below a head.
+    pub(super) fn flowing(self, head: ReplyHead, length: Option<u64>) -> Answer {
+        let stream = Stream {
+            held: self.held,
+            body: self.response.into_body(),
+            watched: self.watched,
+            deadline: self.deadline,
+        };
+        Answer {
+            boot_id: self.boot_id,
+            handler: self.handler,
+            head,
+            length,
+            body: Content::Flowing(Box::new(Flow::http(stream))),
+        }
+    }
 }
 
 /// A reply whose head came and whose body has not begun to flow.
@@ -197,7 +240,6 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
         deadline,
     } = stream;
     let (mut waiting, mut bytes): (VecDeque<Bytes>, usize) = (VecDeque::new(), 0);
-    let sized = body.size_hint().exact().is_some();
     let passed = deadline.passed();
     tokio::pin!(passed);
     loop {
@@ -230,7 +272,7 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
                 // With its length told, whoever reads it leaves after the last byte, and does not wait for the end.
                 if body.is_end_stream() {
                     held.finish();
-                    return deliver(waiting, caller, sized).await;
+                    return deliver(waiting, caller).await;
                 }
             }
             Some(Err(error)) => {
@@ -243,8 +285,18 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
             None => {
                 // The instance is free again although the caller may still be reading.
                 held.finish();
-                return deliver(waiting, caller, sized).await;
+                return deliver(waiting, caller).await;
             }
         }
     }
+}
+
+/// Hands over what waits after the exchange has ended.
+async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+    for piece in waiting {
+        caller.send(Piece::Data(piece)).await.map_err(|_| Failed::ClientGone)?;
+    }
+    // A body of known length is not asked for its end.
+    let _asked = caller.send(Piece::End).await;
+    Ok(())
 }

@@ -26,7 +26,7 @@ use warm_pool::{Lane, LaneError, Poison};
 
 use super::held::Held;
 use super::upload::Upload;
-use super::{Failed, http};
+use super::{Failed, http, lambda};
 use crate::deadline::Deadline;
 
 /// Bytes of a reply that wait for the caller.
@@ -65,6 +65,7 @@ pub(crate) struct Flow(Source);
 enum Source {
     Frames(Frames),
     Http(http::Stream),
+    Lambda(lambda::Stream),
 }
 
 struct Frames {
@@ -84,10 +85,16 @@ impl Flow {
         Self(Source::Http(stream))
     }
 
+    /// From a runtime of Lambda.
+    pub(super) fn lambda(stream: lambda::Stream) -> Self {
+        Self(Source::Lambda(stream))
+    }
+
     async fn run(self, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
         match self.0 {
             Source::Frames(frames) => run(frames, caller).await,
             Source::Http(stream) => http::run(stream, caller).await,
+            Source::Lambda(stream) => lambda::run(stream, caller).await,
         }
     }
 
@@ -127,7 +134,7 @@ async fn run(frames: Frames, caller: &mpsc::Sender<Piece>) -> Result<(), Failed>
     tokio::pin!(passed);
     loop {
         let Some(lane) = held.as_mut().map(Held::lane) else {
-            return deliver(waiting, caller, false).await;
+            return deliver(waiting, caller).await;
         };
         let sending = upload.as_ref().is_some_and(Upload::is_open);
         let room = sending && lane.queued_bytes() == 0;
@@ -185,15 +192,12 @@ async fn next(upload: &mut Option<Upload>) -> Result<Option<Bytes>, crate::limit
     }
 }
 
-/// Hands over what waits after the exchange has ended. Of a reply whose length the caller knows (`sized`), he may not read the end.
-pub(super) async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>, sized: bool) -> Result<(), Failed> {
-    for piece in waiting {
-        caller.send(Piece::Data(piece)).await.map_err(|_| Failed::ClientGone)?;
+/// Hands over what waits after the exchange has ended.
+pub(super) async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+    for piece in waiting.into_iter().map(Piece::Data).chain([Piece::End]) {
+        caller.send(piece).await.map_err(|_| Failed::ClientGone)?;
     }
-    match caller.send(Piece::End).await {
-        Err(_) if !sized => Err(Failed::ClientGone),
-        Ok(()) | Err(_) => Ok(()),
-    }
+    Ok(())
 }
 
 /// The body that hyper reads from.

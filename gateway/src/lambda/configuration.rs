@@ -225,7 +225,7 @@ pub(super) fn labels_of(revision: &Revision, host: &HostRuntimes) -> Labels {
         (Runtime::Node, _, Ok(node)) => format!("nodejs{}.x", node.version.0),
         (Runtime::Python, Err(_), _) => "python3".to_owned(),
         (Runtime::Node, _, Err(_)) => "nodejs".to_owned(),
-        (Runtime::Stdio | Runtime::Http, ..) => "provided".to_owned(),
+        (Runtime::Stdio | Runtime::Http | Runtime::Lambda | Runtime::Fdk, ..) => "provided".to_owned(),
     };
     Labels {
         runtime,

@@ -294,7 +294,7 @@ impl Asked {
         let start = lease.phases();
         let begun = Instant::now();
         let made = match revision.settings.runtime {
-            Runtime::Python | Runtime::Node => {
+            Runtime::Python | Runtime::Node | Runtime::Lambda => {
                 exchange::event(lease, self.frame(deadline, Vec::new()), self.event.clone(), deadline).await
             }
             Runtime::Stdio => exchange::stdio(
@@ -305,7 +305,7 @@ impl Asked {
             )
             .await
             .map(Made::Stream),
-            Runtime::Http => {
+            Runtime::Http | Runtime::Fdk => {
                 let (head, ()) = Request::post("/")
                     .header(HOST, "localhost")
                     .header(CONTENT_TYPE, "application/json")
@@ -313,9 +313,11 @@ impl Asked {
                     .expect("the request is valid")
                     .into_parts();
                 let (id, body) = (self.id.to_string(), Body::from(self.event.clone()));
-                exchange::http(lease, &id, head, body, MOST_EVENT, deadline)
-                    .await
-                    .map(Made::Stream)
+                let answered = match revision.settings.runtime {
+                    Runtime::Fdk => exchange::fdk(lease, &id, head, body, MOST_EVENT, deadline).await,
+                    _ => exchange::http(lease, &id, head, body, MOST_EVENT, deadline).await,
+                };
+                answered.map(Made::Stream)
             }
         };
         let made = match made {

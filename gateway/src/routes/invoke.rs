@@ -59,9 +59,13 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
         let upgrade = Asked::upgrade(&head.headers);
         reply::clean_request(&mut head.headers);
         match admitted.revision.settings.runtime {
-            Runtime::Python | Runtime::Node => handler(gateway, &call, &admitted, &head, body, &mut invocation).await,
+            Runtime::Python | Runtime::Node | Runtime::Lambda => {
+                handler(gateway, &call, &admitted, &head, body, &mut invocation).await
+            }
             Runtime::Stdio => stdio(gateway, &call, &admitted, &head, body, &mut invocation).await,
-            Runtime::Http => http(gateway, &call, &admitted, &head, upgrade, body, &mut invocation).await,
+            Runtime::Http | Runtime::Fdk => {
+                http(gateway, &call, &admitted, &head, upgrade, body, &mut invocation).await
+            }
         }
     };
     match answered.await.and_then(|answer| checked(gateway, &call, answer)) {
@@ -145,9 +149,12 @@ async fn http(
     let head = exchange::forwarded(head.clone(), asked);
     let lease = acquire(gateway, admitted, invocation).await?;
     let limit = admitted.revision.settings.max_body.as_u64();
-    exchange::http(lease, &call.id.to_string(), head, body, limit, admitted.deadline)
-        .await
-        .map_err(|failed| failure(failed, gateway.errors, invocation))
+    let (id, deadline) = (call.id.to_string(), admitted.deadline);
+    let answered = match admitted.revision.settings.runtime {
+        Runtime::Fdk => exchange::fdk(lease, &id, head, body, limit, deadline).await,
+        _ => exchange::http(lease, &id, head, body, limit, deadline).await,
+    };
+    answered.map_err(|failed| failure(failed, gateway.errors, invocation))
 }
 
 /// The path below the function.

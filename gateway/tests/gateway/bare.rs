@@ -88,7 +88,7 @@ impl Launcher for Bare {
             let instance = OwnedFd::from(instance);
             match revision.settings.runtime {
                 Runtime::Stdio => resident(&process, instance, launch.argv, launch.env, cwd),
-                Runtime::Http => panic!("servers need a sandbox's network"),
+                Runtime::Http | Runtime::Lambda | Runtime::Fdk => panic!("servers need a sandbox's network"),
                 Runtime::Python | Runtime::Node => {
                     let argv = launch
                         .argv
@@ -103,6 +103,7 @@ impl Launcher for Bare {
             Ok(Launched {
                 body: Box::new(process),
                 lanes: vec![OwnedFd::from(host)],
+                listener: None,
                 log: log.into_nonblocking_fd().unwrap(),
                 start: warm_pool::Start::Cold,
                 load: None,

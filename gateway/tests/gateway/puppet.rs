@@ -113,6 +113,7 @@ impl Launcher for Puppets {
             Ok(Launched {
                 body: Box::new(strings),
                 lanes: vec![OwnedFd::from(host)],
+                listener: None,
                 log: log.into_nonblocking_fd().unwrap(),
                 start: warm_pool::Start::Cold,
                 load: None,

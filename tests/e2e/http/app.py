@@ -93,7 +93,8 @@ class Handler(BaseHTTPRequestHandler):
                 self.close_connection = True
             case "/early":
                 self.reply(413, b"no need for it")
-                self.close_connection = True
+                self.wfile.flush()
+                self.body()
             case "/exit":
                 os._exit(3)
             case "/socket":

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use functions::runtimes::FDK_SOCKET;
 use functions::wire::{InstanceFrame, Load, Ready as Greeting};
 use functions::{BootId, Revision, Runtime};
 use prometheus::IntCounter;
@@ -12,12 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::launcher::{Confined, Door, Launched, Launcher};
 use super::listens::listens;
-use crate::channel::Channel;
+use crate::channel::{Channel, Turn};
 use crate::fate::{Fate, StartFailure};
 use crate::instance::Startup;
 use crate::lane::{Lane, LaneError};
 use crate::link::Link;
 use crate::log_tap::{LogSink, LogTap, Source};
+use crate::runtime_api::{Desk, Server};
 use crate::start::Purpose;
 
 /// A function may need longer for its imports than for a call, so this is the least it gets.
@@ -30,6 +32,8 @@ pub(crate) struct Ready {
     pub(crate) body: Box<dyn Confined>,
     /// One for each invocation at a time.
     pub(crate) channels: Vec<Channel>,
+    /// What it asks for its invocations, if it does.
+    pub(crate) server: Option<Server>,
     pub(crate) log: LogTap,
     pub(crate) startup: Startup,
     pub(crate) greeting: Greeting,
@@ -70,6 +74,7 @@ pub(crate) async fn bring_up(
     let Launched {
         body,
         lanes,
+        listener,
         log,
         start,
         load,
@@ -78,7 +83,7 @@ pub(crate) async fn bring_up(
     let sandbox = began.elapsed();
 
     let tap = LogTap::open(log, output.source, output.sink, output.dropped);
-    let (channels, log) = match channels(revision, lanes).and_then(|channels| Ok((channels, tap?))) {
+    let ((mut channels, server), log) = match channels(revision, lanes, listener).and_then(|made| Ok((made, tap?))) {
         Ok(prepared) => prepared,
         Err(error) => {
             return Err(Failed {
@@ -87,17 +92,16 @@ pub(crate) async fn bring_up(
             });
         }
     };
-    let mut channels = channels;
     let ready = async {
         match &mut channels[0] {
             Channel::Frames(lane) => greet(lane, load, init_time(revision), body.as_ref()).await,
             Channel::Http(link) => {
                 listens(body.as_ref(), link.door(), init_time(revision)).await?;
-                Ok(Greeting {
-                    boot_id: BootId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
-                    runtime: revision.settings.runtime.to_string(),
-                    init_us: 0,
-                })
+                Ok(nameless(revision))
+            }
+            Channel::Runtime(turn) => {
+                asks(turn.desk(), init_time(revision), body.as_ref()).await?;
+                Ok(nameless(revision))
             }
         }
     };
@@ -118,6 +122,7 @@ pub(crate) async fn bring_up(
             Ok(Ready {
                 body,
                 channels,
+                server,
                 log,
                 startup,
                 greeting,
@@ -134,22 +139,60 @@ pub(crate) async fn bring_up(
 }
 
 /// As many as the revision's concurrency.
-fn channels(revision: &Revision, lanes: Vec<OwnedFd>) -> io::Result<Vec<Channel>> {
+fn channels(
+    revision: &Revision,
+    lanes: Vec<OwnedFd>,
+    listener: Option<OwnedFd>,
+) -> io::Result<(Vec<Channel>, Option<Server>)> {
+    let mut server = None;
     let settings = &revision.settings;
     let channels: Vec<Channel> = match settings.runtime {
         Runtime::Python | Runtime::Node | Runtime::Stdio => lanes
             .into_iter()
             .map(|lane| Lane::new(lane).map(Channel::Frames))
             .collect::<io::Result<_>>()?,
-        Runtime::Http => {
-            let link = |_| Channel::Http(Link::new(Door::Port(settings.http.port)));
+        Runtime::Lambda => {
+            let listener = listener.ok_or_else(|| io::Error::other("the launcher made no listener"))?;
+            let desk = Arc::new(Desk::new(settings.concurrency));
+            server = Some(Server::start(listener, desk.clone(), settings.concurrency)?);
+            let turn = |_| Channel::Runtime(Turn::new(desk.clone()));
+            (0..settings.concurrency).map(turn).collect()
+        }
+        Runtime::Http | Runtime::Fdk => {
+            let door = match settings.runtime {
+                Runtime::Fdk => Door::Path(FDK_SOCKET),
+                _ => Door::Port(settings.http.port),
+            };
+            let link = |_| Channel::Http(Link::new(door.clone()));
             (0..settings.concurrency).map(link).collect()
         }
     };
     if channels.is_empty() {
         return Err(io::Error::other("the launcher made no lane"));
     }
-    Ok(channels)
+    Ok((channels, server))
+}
+
+/// The greeting of a process that gives itself no boot id.
+fn nameless(revision: &Revision) -> Greeting {
+    Greeting {
+        boot_id: BootId::from_bytes(uuid::Uuid::new_v4().into_bytes()),
+        runtime: revision.settings.runtime.to_string(),
+        init_us: 0,
+    }
+}
+
+/// Waits until a runtime asks for its first invocation.
+async fn asks(desk: &Desk, within: Duration, body: &dyn Confined) -> Result<(), StartFailure> {
+    tokio::select! {
+        // A runtime that says why it can't start ends right after that.
+        biased;
+        started = tokio::time::timeout(within, desk.started()) => match started {
+            Ok(started) => started.map_err(StartFailure::Init),
+            Err(_late) => Err(StartFailure::InitTimeout(within)),
+        },
+        ending = body.gone() => Err(StartFailure::Died(Fate::of(&ending, None))),
+    }
 }
 
 async fn greet(

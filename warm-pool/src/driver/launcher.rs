@@ -132,6 +132,8 @@ pub struct Launched {
     pub body: Box<dyn Confined>,
     /// Non-blocking stream sockets: for a runtime that speaks frames as many as its concurrency, else none.
     pub lanes: Vec<OwnedFd>,
+    /// A non-blocking listener inside, for a runtime that asks for its invocations.
+    pub listener: Option<OwnedFd>,
     /// The non-blocking read end of its log pipe.
     pub log: OwnedFd,
     /// What it was started from: [`Start::Forked`], [`Start::Pooled`] or [`Start::Cold`]; [`Start::Ahead`] when its process ran

@@ -52,6 +52,7 @@ pub(crate) async fn live(birth: Birth) {
             let Ready {
                 body,
                 channels,
+                server,
                 log,
                 startup,
                 greeting,
@@ -67,6 +68,7 @@ pub(crate) async fn live(birth: Birth) {
                 log,
                 body,
                 frost: Mutex::default(),
+                _server: server,
                 silent: AtomicU32::default(),
                 killed: OnceLock::new(),
                 fate: watch::Sender::new(None),

@@ -117,6 +117,7 @@ impl Launcher for Sandboxed {
                 cell,
             } = self.begin(revision, purpose).await?;
             let lanes = sandbox.take_lanes();
+            let listener = sandbox.take_listener();
             let log = sandbox.take_log().expect("nobody took the log before");
             let phases = sandbox.phases();
             let stages = Stages {
@@ -138,6 +139,7 @@ impl Launcher for Sandboxed {
             Ok(Launched {
                 body: Box::new(body),
                 lanes,
+                listener,
                 log,
                 start,
                 load,

@@ -217,6 +217,7 @@ impl Bare {
         Launched {
             body: Box::new(Process { cut, ending }),
             lanes,
+            listener: None,
             log: log.into_nonblocking_fd().unwrap(),
             start: warm_pool::Start::Cold,
             load: None,

@@ -115,7 +115,7 @@ impl House<'_> {
         let (file, handler) = match runtime {
             Runtime::Python => ("handler.py", "handler.handler"),
             Runtime::Node => ("index.mjs", "index.handler"),
-            Runtime::Stdio | Runtime::Http => ("run.sh", "run.sh"),
+            Runtime::Stdio | Runtime::Http | Runtime::Lambda | Runtime::Fdk => ("run.sh", "run.sh"),
         };
         let name: FunctionName = name.parse().unwrap();
         let bundle = Digest::of(format!("{name}{code}").as_bytes());

@@ -1,0 +1,342 @@
+//! The HTTP of the Runtime API.
+
+use std::convert::Infallible;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::{Bytes, BytesMut};
+use functions::wire::Failure;
+use http::header::{CONTENT_TYPE, HeaderName};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+
+use super::desk::{Desk, Refusal};
+use super::{Answer, Invocation, MOST_ANSWER, TRUNCATED};
+
+const VERSION: &str = "/2018-06-01";
+const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
+const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
+const ARN: HeaderName = HeaderName::from_static("lambda-runtime-invoked-function-arn");
+const TRACE: HeaderName = HeaderName::from_static("lambda-runtime-trace-id");
+const MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
+const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
+const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
+
+/// Connections of one sandbox beside those that its concurrency needs: runtimes keep some for answers.
+const SPARE_CONNECTIONS: usize = 16;
+/// Most bytes of a description of an error.
+const MOST_ERROR: usize = 256 * 1024;
+/// The pause after a connection could not be accepted: no descriptor was left, most likely.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// How long the rest of a body that nobody wants may take.
+const LINGER: Duration = Duration::from_secs(2);
+
+type Reply = Response<Full<Bytes>>;
+
+/// A port that is served. Dropping it ends that.
+#[derive(Debug)]
+pub(crate) struct Server(AbortHandle);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Server {
+    /// Serves a desk on a non-blocking listener. Needs a tokio runtime.
+    pub(crate) fn start(listener: OwnedFd, desk: Arc<Desk>, concurrency: u8) -> io::Result<Server> {
+        let listener = TcpListener::from_std(listener.into())?;
+        let room = Arc::new(Semaphore::new(usize::from(concurrency) + SPARE_CONNECTIONS));
+        Ok(Server(tokio::spawn(accept(listener, desk, room)).abort_handle()))
+    }
+}
+
+async fn accept(listener: TcpListener, desk: Arc<Desk>, room: Arc<Semaphore>) {
+    let mut connections = JoinSet::new();
+    loop {
+        let permit = room
+            .clone()
+            .acquire_owned()
+            .await
+            .expect("the semaphore is never closed");
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let desk = desk.clone();
+                connections.spawn(async move {
+                    let _nodelay = stream.set_nodelay(true);
+                    let service = service_fn(|request| {
+                        let desk = desk.clone();
+                        async move { Ok::<_, Infallible>(answer(&desk, request).await) }
+                    });
+                    if let Err(error) = http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service)
+                        .await
+                    {
+                        tracing::debug!(%error, "a connection to the Runtime API ended early");
+                    }
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the Runtime API could not be accepted");
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+}
+
+async fn answer(desk: &Desk, request: Request<Incoming>) -> Reply {
+    let path = request.uri().path().to_owned();
+    let Some(path) = path.strip_prefix(VERSION) else {
+        return not_found();
+    };
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match (request.method(), parts.as_slice()) {
+        (&Method::GET, ["runtime", "invocation", "next"]) => next(desk).await,
+        (&Method::POST, ["runtime", "invocation", id, "response"]) => respond(desk, id, request).await,
+        (&Method::POST, ["runtime", "invocation", id, "error"]) => {
+            let answer = desk.answer(id);
+            let failure = failure(request).await;
+            match answer {
+                Ok(answer) => {
+                    // Who called may have left.
+                    let _told = answer.send(Answer::Failed(failure));
+                    accepted()
+                }
+                Err(refusal) => refused(refusal),
+            }
+        }
+        (&Method::POST, ["runtime", "init" | "restore", "error"]) => match desk.fail(failure(request).await) {
+            Ok(()) => accepted(),
+            Err(refusal) => refused(refusal),
+        },
+        // Nothing is restored here: whoever asks may go on.
+        (&Method::GET, ["runtime", "restore", "next"]) => Response::new(Full::default()),
+        (&Method::GET, ["ping"]) => Response::new(Full::from("pong")),
+        _ => not_found(),
+    }
+}
+
+async fn next(desk: &Desk) -> Reply {
+    let given = match desk.next() {
+        Ok(given) => given,
+        Err(refusal) => return refused(refusal),
+    };
+    // It is dropped only with the desk, and with that this server.
+    let Ok(invocation) = given.await else {
+        return not_found();
+    };
+    let Invocation {
+        id,
+        deadline_ms,
+        arn,
+        trace_id,
+        event,
+    } = invocation;
+    let mut reply = Response::new(Full::from(event));
+    let headers = reply.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(DEADLINE, deadline_ms.into());
+    for (name, value) in [(REQUEST_ID, Some(id)), (ARN, Some(arn)), (TRACE, trace_id)] {
+        // A trace is what a caller wrote: what can't be a header is none.
+        if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
+            headers.insert(name, value);
+        }
+    }
+    reply
+}
+
+async fn respond(desk: &Desk, id: &str, request: Request<Incoming>) -> Reply {
+    let (head, mut body) = request.into_parts();
+    let answer = match desk.answer(id) {
+        Ok(answer) => answer,
+        Err(refusal) => {
+            rest(&mut body).await;
+            return refused(refusal);
+        }
+    };
+    match head.headers.get(MODE).map(HeaderValue::as_bytes) {
+        None => {}
+        Some(mode) if mode.eq_ignore_ascii_case(b"buffered") => {}
+        Some(mode) if mode.eq_ignore_ascii_case(b"streaming") => {
+            let (sender, pieces) = mpsc::channel(1);
+            let content_type = head.headers.get(CONTENT_TYPE).cloned();
+            let _told = answer.send(Answer::Stream { content_type, pieces });
+            stream(body, &sender).await;
+            return accepted();
+        }
+        Some(_) => {
+            rest(&mut body).await;
+            let text = "Lambda-Runtime-Function-Response-Mode is neither buffered nor streaming";
+            let _told = answer.send(Answer::Failed(named("Runtime.InvalidResponseModeHeader", text)));
+            return error(StatusCode::BAD_REQUEST, "InvalidResponseModeHeader", text);
+        }
+    }
+    match whole(body, MOST_ANSWER).await {
+        Ok(body) => {
+            let _told = answer.send(Answer::Whole(body));
+            accepted()
+        }
+        Err(TooLong::Bound) => {
+            let text = format!("the response is over the limit of {MOST_ANSWER} bytes");
+            let _told = answer.send(Answer::Failed(named("Function.ResponseSizeTooLarge", &text)));
+            error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &text)
+        }
+        Err(TooLong::Broken) => {
+            let text = "the response broke off";
+            let _told = answer.send(Answer::Failed(named(TRUNCATED, text)));
+            error(StatusCode::BAD_REQUEST, "TruncatedResponse", text)
+        }
+    }
+}
+
+/// Passes pieces on as they come. Whoever called may leave; the rest is then read by nobody, and the connection closed.
+async fn stream(mut body: Incoming, pieces: &mpsc::Sender<Result<Bytes, Failure>>) {
+    loop {
+        let piece = match body.frame().await {
+            None => return,
+            Some(Err(_)) => Err(named(TRUNCATED, "the response broke off")),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Ok(data),
+                Err(frame) => match frame.trailers_ref().and_then(trailed) {
+                    Some(failure) => Err(failure),
+                    None => continue,
+                },
+            },
+        };
+        let last = piece.is_err();
+        if pieces.send(piece).await.is_err() || last {
+            return;
+        }
+    }
+}
+
+/// The failure that the trailers of a stream tell of.
+fn trailed(trailers: &HeaderMap) -> Option<Failure> {
+    let kind = trailers.get(ERROR_TYPE)?;
+    let body = trailers
+        .get(ERROR_BODY)
+        .and_then(|body| BASE64_STANDARD.decode(body).ok());
+    Some(described(Some(kind), &body.unwrap_or_default()))
+}
+
+async fn failure(request: Request<Incoming>) -> Failure {
+    let (head, body) = request.into_parts();
+    let body = whole(body, MOST_ERROR).await.unwrap_or_default();
+    described(head.headers.get(ERROR_TYPE), &body)
+}
+
+/// A description as a runtime gives it; all of it is optional, and none of it is trusted.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct Described {
+    error_message: Option<String>,
+    error_type: Option<String>,
+    stack_trace: Vec<serde_json::Value>,
+}
+
+pub(super) fn described(kind: Option<&HeaderValue>, body: &[u8]) -> Failure {
+    let parsed = serde_json::from_slice(body);
+    let readable = parsed.is_ok();
+    let Described {
+        error_message,
+        error_type,
+        stack_trace,
+    } = parsed.unwrap_or_default();
+    let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+    Failure {
+        error_message: match error_message {
+            Some(message) => message,
+            None if readable => String::new(),
+            None => String::from_utf8_lossy(body).into_owned(),
+        },
+        error_type: error_type.or(kind).unwrap_or_else(|| "Function.Unknown".to_owned()),
+        stack_trace: stack_trace
+            .into_iter()
+            .map(|line| match line {
+                serde_json::Value::String(line) => line,
+                other => other.to_string(),
+            })
+            .collect(),
+    }
+}
+
+fn named(kind: &str, message: &str) -> Failure {
+    Failure {
+        error_message: message.to_owned(),
+        error_type: kind.to_owned(),
+        stack_trace: Vec::new(),
+    }
+}
+
+enum TooLong {
+    Bound,
+    Broken,
+}
+
+async fn whole(mut body: Incoming, most: usize) -> Result<Bytes, TooLong> {
+    let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+    let mut all = BytesMut::with_capacity(announced.min(most));
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| TooLong::Broken)?;
+        if let Some(data) = frame.data_ref() {
+            if all.len() + data.len() > most {
+                rest(&mut body).await;
+                return Err(TooLong::Bound);
+            }
+            all.extend_from_slice(data);
+        }
+    }
+    Ok(all.freeze())
+}
+
+/// Reads what is left: a runtime that is still sending would not read the reply, and a connection with something left on it is closed.
+async fn rest(body: &mut Incoming) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    let _late = tokio::time::timeout(LINGER, rest).await;
+}
+
+fn accepted() -> Reply {
+    json(StatusCode::ACCEPTED, br#"{"status":"OK"}"#.as_slice().into())
+}
+
+fn refused(refusal: Refusal) -> Reply {
+    let (status, kind) = match refusal {
+        Refusal::State => (StatusCode::FORBIDDEN, "InvalidStateTransition"),
+        Refusal::Id => (StatusCode::BAD_REQUEST, "InvalidRequestID"),
+    };
+    error(status, kind, &refusal.to_string())
+}
+
+fn not_found() -> Reply {
+    error(StatusCode::NOT_FOUND, "NotFound", "there is no such resource")
+}
+
+fn error(status: StatusCode, kind: &str, message: &str) -> Reply {
+    let body = serde_json::json!({ "errorMessage": message, "errorType": kind });
+    json(status, body.to_string().into())
+}
+
+fn json(status: StatusCode, body: Bytes) -> Reply {
+    let mut reply = Response::new(Full::from(body));
+    *reply.status_mut() = status;
+    reply
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply
+}

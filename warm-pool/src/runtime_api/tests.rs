@@ -1,0 +1,128 @@
+use proptest::prelude::*;
+use tokio::sync::oneshot::error::TryRecvError;
+
+use super::desk::{Desk, Refusal};
+use super::serve::described;
+use super::*;
+
+fn invocation(id: &str) -> Invocation {
+    Invocation {
+        id: id.to_owned(),
+        deadline_ms: 1,
+        arn: "arn".to_owned(),
+        trace_id: None,
+        event: Bytes::new(),
+    }
+}
+
+fn failure() -> Failure {
+    described(None, b"{\"errorType\":\"X\"}")
+}
+
+#[tokio::test]
+async fn the_first_question_is_the_end_of_the_start() {
+    let desk = Desk::new(1);
+    assert_eq!(desk.answer("a").unwrap_err(), Refusal::State, "nothing was given yet");
+    let _next = desk.next().unwrap();
+    desk.started().await.unwrap();
+    assert_eq!(desk.fail(failure()), Err(Refusal::State), "too late");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_says_why() {
+    let desk = Desk::new(1);
+    desk.fail(failure()).unwrap();
+    assert_eq!(desk.started().await.unwrap_err().error_type, "X");
+}
+
+#[test]
+fn an_invocation_is_given_once_and_answered_once() {
+    let desk = Desk::new(1);
+    let mut next = desk.next().unwrap();
+    assert!(desk.next().is_err(), "one question at a time");
+    let mut answered = desk.call(invocation("a"));
+    assert_eq!(next.try_recv().unwrap().id, "a");
+    assert_eq!(desk.next().unwrap_err(), Refusal::State, "it has one to answer");
+    assert_eq!(desk.answer("b").unwrap_err(), Refusal::Id);
+    assert!(!desk.is_over("a"));
+    desk.answer("a").unwrap().send(Answer::Whole(Bytes::new())).unwrap();
+    assert!(matches!(answered.try_recv(), Ok(Answer::Whole(_))));
+    assert!(desk.is_over("a"));
+    assert_eq!(desk.answer("a").unwrap_err(), Refusal::State, "it was answered");
+}
+
+#[test]
+fn who_has_left_is_passed_over() {
+    let desk = Desk::new(1);
+    drop(desk.next().unwrap());
+    let gone = desk.call(invocation("gone"));
+    drop(gone);
+    let _waits = desk.call(invocation("waits"));
+    let mut next = desk.next().unwrap();
+    assert_eq!(next.try_recv().unwrap().id, "waits");
+    assert!(desk.is_over("gone"));
+}
+
+#[test]
+fn an_invocation_waits_for_its_question() {
+    let desk = Desk::new(2);
+    let mut first = desk.call(invocation("a"));
+    let _second = desk.call(invocation("b"));
+    assert!(matches!(first.try_recv(), Err(TryRecvError::Empty)));
+    assert_eq!(desk.next().unwrap().try_recv().unwrap().id, "a");
+    assert_eq!(desk.next().unwrap().try_recv().unwrap().id, "b");
+    assert!(desk.next().is_err(), "both are being worked on");
+}
+
+#[test]
+fn a_failure_is_read_from_whatever_there_is() {
+    let kind = HeaderValue::from_static("Runtime.Bad");
+    let whole = br#"{"errorMessage":"m","errorType":"T","stackTrace":["a",["b",1]]}"#;
+    let said = described(Some(&kind), whole);
+    assert_eq!((said.error_message.as_str(), said.error_type.as_str()), ("m", "T"));
+    assert_eq!(said.stack_trace, ["a", "[\"b\",1]"]);
+    assert_eq!(described(Some(&kind), b"{}").error_type, "Runtime.Bad");
+    let said = described(None, b"it broke");
+    assert_eq!(
+        (said.error_message.as_str(), said.error_type.as_str()),
+        ("it broke", "Function.Unknown")
+    );
+}
+
+proptest! {
+    #[test]
+    fn any_description_is_a_failure(body in prop::collection::vec(any::<u8>(), 0..200), kind in "[ -~]{0,20}") {
+        let kind = HeaderValue::try_from(kind).ok();
+        prop_assert!(!described(None, &body).error_type.contains('\0') || body.contains(&b'\\'));
+        let _ = described(kind.as_ref(), &body);
+    }
+
+    /// Whatever is asked in whatever order: nobody gets two answers, and no more are given out than may be.
+    #[test]
+    fn any_order_of_requests_keeps_the_rules(steps in prop::collection::vec((0u8..4, 0u8..4), 0..60)) {
+        let desk = Desk::new(2);
+        let (mut asked, mut called, mut given) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, (step, pick)) in steps.into_iter().enumerate() {
+            match step {
+                0 => asked.extend(desk.next()),
+                1 => called.push(desk.call(invocation(&number.to_string()))),
+                2 if !called.is_empty() => drop(called.swap_remove(usize::from(pick) % called.len())),
+                _ if !given.is_empty() => {
+                    let id: String = given.swap_remove(usize::from(pick) % given.len());
+                    let answer = desk.answer(&id).unwrap();
+                    let _left = answer.send(Answer::Whole(Bytes::new()));
+                    prop_assert_eq!(desk.answer(&id).unwrap_err(), Refusal::State);
+                }
+                _ => {}
+            }
+            asked.retain_mut(|asked: &mut tokio::sync::oneshot::Receiver<Invocation>| match asked.try_recv() {
+                Ok(invocation) => {
+                    given.push(invocation.id);
+                    false
+                }
+                Err(_) => true,
+            });
+            prop_assert!(given.len() + asked.len() <= 2);
+        }
+    }
+}
