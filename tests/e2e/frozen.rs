@@ -88,3 +88,22 @@ async fn a_frozen_instance_can_be_thrown_out() {
     next.is_cold();
     assert_ne!(next.instance(), first.instance());
 }
+
+#[tokio::test]
+async fn the_old_connection_to_a_server_is_not_used_after_it_stood_still() {
+    let server = Server::start().await;
+    if !freezes(&server).await {
+        skip!("nothing can be frozen here");
+    }
+    // It closes connections that are idle for a second, which it can't while it stands still.
+    let app = crate::http::APP.replace("    protocol_version", "    timeout = 1\n    protocol_version");
+    let source = Source::empty()
+        .file("app.py", app)
+        .file("Procfile", "web: python3 app.py\n");
+    server.deploy("app", &source, &[]).await;
+    let url = format!("{}/pid", server.function("app"));
+    let first = server.client().get(&url).await.expect("the server answers").good();
+    until_frozen(&server, "app").await;
+    let next = server.client().get(&url).await.expect("the server answers").good();
+    assert_eq!((next.start(), next.instance()), ("thawed", first.instance()));
+}

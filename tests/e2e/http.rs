@@ -9,7 +9,7 @@ use tests::raw::{self, Raw};
 use tests::{Reply, Server, Source, poll};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const APP: &str = include_str!("http/app.py");
+pub(crate) const APP: &str = include_str!("http/app.py");
 
 /// The app, started as a `Procfile` says.
 fn app() -> Source {

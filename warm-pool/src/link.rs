@@ -13,6 +13,9 @@
 //! Cancel safety: a link whose exchange is dropped in the middle closes its connection with the next call of any method, at the latest when
 //! it is dropped; the server sees its caller leave.
 
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::time::{Duration, Instant};
 
