@@ -289,7 +289,9 @@ impl Signature {
     pub fn fits(self, runtime: Runtime) -> bool {
         match self {
             Signature::Auto => true,
-            Signature::Event | Signature::Http | Signature::CloudEvent => runtime != Runtime::Stdio,
+            Signature::Event | Signature::Http | Signature::CloudEvent => {
+                matches!(runtime, Runtime::Python | Runtime::Node)
+            }
             Signature::Wsgi | Signature::Asgi => runtime == Runtime::Python,
             Signature::Fetch => runtime == Runtime::Node,
         }

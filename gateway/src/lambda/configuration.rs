@@ -85,7 +85,16 @@ impl Change {
     ) -> Result<(Settings, Labels), Fault> {
         self.refuse_what_is_not_here()?;
         let (mut typed, mut labels) = match now {
-            Some((settings, labels)) => (object(settings), labels),
+            Some((settings, labels)) => {
+                let mut typed = object(settings);
+                // Only one of the two was typed; the other follows from it.
+                if !settings.http.command.is_empty() {
+                    typed.remove("handler");
+                } else if let Some(http) = typed.get_mut("http").and_then(Value::as_object_mut) {
+                    http.remove("command");
+                }
+                (typed, labels)
+            }
             None => {
                 // Lambda's own defaults, which are smaller than ours.
                 let typed = json!({ "memory": "128MiB", "timeout": "3s", "tmp": "512MiB" });
