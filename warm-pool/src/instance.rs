@@ -11,9 +11,11 @@ use functions::BootId;
 use functions::Revision;
 use tokio::sync::watch;
 
+use crate::channel::Channel;
 use crate::driver::launcher::{Confined, Stages};
 use crate::fate::Fate;
 use crate::frost::Frost;
+use crate::lane::Lane;
 use crate::log_tap::LogTap;
 use crate::runtime_api::Server;
 use crate::shelf::{InstanceId, KillCause};
@@ -47,6 +49,9 @@ pub(crate) struct Instance {
     pub(crate) frost: Mutex<Frost>,
     /// What it asks for its invocations, if it does.
     pub(crate) _server: Option<Server>,
+    /// Lanes on which an exchange was given up. A process ends when one of its lanes closes, and calls on the others may still
+    /// run, so they stay open until it is killed.
+    pub(crate) given_up: Mutex<Vec<Lane>>,
     /// Invocations in a row that ran out of time without a word of the instance.
     pub(crate) silent: AtomicU32,
     /// Why the pool killed it, if it did.
@@ -81,6 +86,15 @@ impl Instance {
 
     fn frost(&self) -> MutexGuard<'_, Frost> {
         self.frost.lock().expect("nothing panics under the lock")
+    }
+
+    /// Takes what a lease talked over when its exchange was given up.
+    pub(crate) fn give_up(&self, channel: Channel) {
+        match channel {
+            Channel::Frames(lane) => self.given_up.lock().expect("nothing panics under the lock").push(lane),
+            // Their other end is told by the close that the caller is gone, and lives on.
+            Channel::Http(_) | Channel::Runtime(_) => drop(channel),
+        }
     }
 
     /// Waits up to `patience` for its end.

@@ -221,8 +221,8 @@ impl Lease {
     /// exchanges on its other lanes have ended.
     pub fn poison(mut self, poison: Poison) {
         if let Some(channel) = self.channel.take() {
+            self.instance.give_up(channel);
             self.fleet.poison(self.instance.id, self.lane_number, poison);
-            drop(channel);
         }
     }
 
@@ -249,6 +249,7 @@ impl Drop for Lease {
                 self.fleet.advise(&self.instance.revision);
             }
         } else {
+            self.instance.give_up(channel);
             self.fleet
                 .poison(self.instance.id, self.lane_number, Poison::Unfinished);
         }

@@ -69,6 +69,7 @@ pub(crate) async fn live(birth: Birth) {
                 body,
                 frost: Mutex::default(),
                 _server: server,
+                given_up: Mutex::default(),
                 silent: AtomicU32::default(),
                 killed: OnceLock::new(),
                 fate: watch::Sender::new(None),

@@ -152,6 +152,28 @@ async fn lanes_of_one_instance_are_leased_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_caller_that_leaves_ends_no_call_of_its_neighbours() {
+    let rig = Rig::new("concurrency = 2\n[scale]\nmax = 1");
+    within(async {
+        let mut leaving = rig.acquire().await.unwrap();
+        let mut staying = rig.acquire().await.unwrap();
+        let boot_id = staying.boot_id();
+        assert_eq!(boot_id, leaving.boot_id());
+        // It is answered, but nobody reads that any more.
+        send(&mut leaving, "a", "{}").await;
+        drop(leaving);
+        // Enough of them for a process that would end to have ended.
+        for _ in 0..200 {
+            exchange(&mut staying, "b", "{}").await.unwrap().unwrap();
+        }
+        drop(staying);
+        let next = rig.acquire().await.unwrap();
+        assert_ne!(next.boot_id(), boot_id, "it holds an answer that nobody read");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn dropping_the_pool_kills_every_instance() {
     let rig = Rig::new("");
     within(async {
