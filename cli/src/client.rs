@@ -7,6 +7,7 @@
 //! Cancel safety: dropping a call closes its connection, which the server sees as a client that went away.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use reqwest::header::HeaderMap;
@@ -19,6 +20,9 @@ mod error;
 mod lines;
 #[cfg(test)]
 mod tests;
+
+/// How long a connection is used again. The server closes its end later than that.
+const KEPT: Duration = Duration::from_secs(20);
 
 /// Which instances an evict ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,6 +78,8 @@ impl AdminClient {
     pub(crate) fn new(socket: PathBuf) -> Self {
         let http = reqwest::Client::builder()
             .unix_socket(socket.as_path())
+            // A deploy may install packages for minutes between two requests, and what the server closes meanwhile nobody notices.
+            .pool_idle_timeout(KEPT)
             .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .user_agent(concat!("fn/", env!("CARGO_PKG_VERSION")))

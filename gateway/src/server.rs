@@ -31,8 +31,12 @@ pub(crate) use takeover::{Duplex, Takeover};
 /// How connections are served.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// How long a request's head may take, from the moment the connection waits for one. Also ends idle connections. Default 30 s.
+    /// How long a request's head may take: the first one from the moment the connection is made, each later one from its first byte.
+    /// Default 30 s.
     pub head_timeout: Duration,
+    /// How long a connection is kept after a reply while nothing of a next request comes. A caller that sends one just when the
+    /// connection is closed loses it, so this is longer than the 90 s for which common clients keep theirs. Default 2 min.
+    pub idle_timeout: Duration,
     /// How long a peer may take nothing of a reply that waits for it; then its connection is cut. `None` waits for ever. Default 30 s.
     pub write_stall: Option<Duration>,
     /// Connections at one time; more wait to be accepted. Default 8192.
@@ -43,6 +47,7 @@ impl Default for ConnectionLimits {
     fn default() -> Self {
         Self {
             head_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(120),
             write_stall: Some(Duration::from_secs(30)),
             connections: 8192,
         }

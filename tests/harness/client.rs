@@ -37,6 +37,8 @@ impl Client {
     fn built(builder: reqwest::ClientBuilder) -> Self {
         let builder = builder
             .no_proxy()
+            // A story may do other things for longer than the server keeps a connection.
+            .pool_idle_timeout(Duration::from_secs(20))
             .timeout(Duration::from_secs(180))
             .redirect(reqwest::redirect::Policy::none());
         Self {

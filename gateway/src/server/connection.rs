@@ -6,6 +6,7 @@
 //! Cancel safety: dropping the future of [`serve`] closes the socket at once and drops the future of the request in flight.
 
 mod patience;
+mod waiting;
 mod watch;
 
 use std::convert::Infallible;
@@ -19,7 +20,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::{Arrival, ConnectionLimits, Drain, Peer, Takeover};
@@ -47,7 +48,7 @@ where
     A: Fn(Arrival, Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
 {
-    let (io, watch) = Watched::new(Patient::new(io, limits.write_stall));
+    let (io, watch) = Watched::new(Patient::new(io, limits.write_stall), &limits);
     let takeover = Arc::new(OnceLock::new());
     let service = service_fn(|request| {
         let framing = watch.begin();
@@ -64,8 +65,8 @@ where
         })
     });
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
-        .header_read_timeout(limits.head_timeout)
+    // Its timeout for heads would begin with the wait for the first byte, and close connections that are merely idle.
+    http.header_read_timeout(None)
         .max_buf_size(BUFFER)
         .max_headers(HEADER_LINES);
     let mut connection = http.serve_connection(TokioIo::new(io), service);
@@ -95,11 +96,11 @@ where
         }
         return;
     }
-    if let Err(error) = ended {
+    if io.is_late() {
+        io.refuse_late_head();
+    } else if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
-        if error.is_timeout() {
-            io.refuse_late_head();
-        } else if !error.is_parse() {
+        if !error.is_parse() {
             return;
         }
     }

@@ -23,8 +23,9 @@ use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::bare_reply;
+use super::waiting::Waiting;
 use crate::outcome::Code;
-use crate::server::Framing;
+use crate::server::{ConnectionLimits, Framing};
 
 const WAITING: u8 = 0;
 const SERVING: u8 = 1;
@@ -59,6 +60,7 @@ pub(super) struct Watched<I> {
     io: I,
     watch: Arc<Watch>,
     scan: HeadScan,
+    waiting: Waiting,
     refusal: Refusal,
 }
 
@@ -72,13 +74,14 @@ struct Refusal {
 
 impl<I> Watched<I> {
     /// Watches a socket; the second value is for the service.
-    pub(super) fn new(io: I) -> (Self, Arc<Watch>) {
+    pub(super) fn new(io: I, limits: &ConnectionLimits) -> (Self, Arc<Watch>) {
         let watch = Arc::new(Watch::default());
         (
             Self {
                 io,
                 watch: watch.clone(),
                 scan: HeadScan::default(),
+                waiting: Waiting::new(limits),
                 refusal: Refusal::default(),
             },
             watch,
@@ -87,7 +90,12 @@ impl<I> Watched<I> {
 
     /// Whether nothing of a next request has come.
     pub(super) fn is_idle(&self) -> bool {
-        self.watch.is(WAITING) && !self.scan.begun && self.scan.length == 0
+        self.watch.is(WAITING) && !self.scan.has_begun()
+    }
+
+    /// Whether reading failed because the peer took too long.
+    pub(super) fn is_late(&self) -> bool {
+        self.waiting.is_over()
     }
 
     /// Says that a head took too long, if one has begun. Written by the next flush or shutdown.
@@ -137,7 +145,12 @@ impl<I: AsyncWrite + Unpin> Watched<I> {
 impl<I: AsyncRead + Unpin> AsyncRead for Watched<I> {
     fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.io).poll_read(context, buf))?;
+        let read = Pin::new(&mut self.io).poll_read(context, buf);
+        if read.is_pending() && self.watch.is(WAITING) {
+            let begun = self.scan.has_begun();
+            return self.waiting.poll(begun, context).map(Err);
+        }
+        ready!(read)?;
         if self.watch.is(WAITING) && self.scan.see(&buf.filled()[before..]) == Framing::Ambiguous {
             self.watch.ambiguous.store(true, Ordering::Release);
         }
@@ -182,6 +195,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
             .is_ok()
         {
             self.scan = HeadScan::default();
+            self.waiting.replied();
         }
         Poll::Ready(Ok(()))
     }
@@ -244,6 +258,11 @@ struct HeadScan {
 }
 
 impl HeadScan {
+    /// Whether a byte of a head has come.
+    fn has_begun(&self) -> bool {
+        self.begun || self.length > 0
+    }
+
     /// Takes in a piece. `Ambiguous` once, when the head ends and had both headers.
     fn see(&mut self, piece: &[u8]) -> Framing {
         for &byte in piece {
