@@ -19,6 +19,8 @@ pub(crate) enum Kind {
     Native,
     /// The same, that waits a while before.
     NativeHolding,
+    /// A static executable that stays, an HTTP server.
+    NativeServer,
     /// A Python handler with the imports of [`MODULES`].
     Python,
     /// A Python handler that imports json and waits a while.
@@ -45,20 +47,21 @@ impl Kind {
     fn runtime(self) -> &'static str {
         match self {
             Self::Native | Self::NativeHolding => "stdio",
+            Self::NativeServer => "http",
             Self::Python | Self::PythonHolding => "python",
             Self::Node => "node",
         }
     }
 
     fn bundle(self) -> Result<Bytes, WorkloadError> {
-        let native = |hold| {
-            native::program(hold, native::ANSWER)
-                .map(|program| tar("handler", 0o755, &program))
-                .ok_or(WorkloadError::Processor)
+        let native = |program: Option<Vec<u8>>| {
+            let program = program.ok_or(WorkloadError::Processor)?;
+            Ok(tar("handler", 0o755, &program))
         };
         match self {
-            Self::Native => native(None),
-            Self::NativeHolding => native(Some(HOLD_SECONDS)),
+            Self::Native => native(native::program(None, native::ANSWER)),
+            Self::NativeHolding => native(native::program(Some(HOLD_SECONDS), native::ANSWER)),
+            Self::NativeServer => native(native::server()),
             Self::Python => Ok(tar("handler.py", 0o644, PYTHON.as_bytes())),
             Self::PythonHolding => Ok(tar(
                 "handler.py",
@@ -98,6 +101,9 @@ impl Kind {
 
     fn manifest(self, mut settings: serde_json::Value) -> serde_json::Value {
         settings["runtime"] = self.runtime().into();
+        if self == Self::NativeServer {
+            settings["http"] = serde_json::json!({ "command": ["./handler"], "port": native::PORT });
+        }
         settings
     }
 }

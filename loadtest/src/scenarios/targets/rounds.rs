@@ -150,14 +150,16 @@ fn ways(args: &TargetsArgs, plan: &Plan, stage: &Stage) -> Vec<Way> {
     let gaps = "one connection, 5 ms between a reply and the next call";
     let full = "closed loop: every connection calls as soon as it has its reply";
     let part = "open loop, poisson arrivals, at this part of the rate of the same round";
-    let all_ways: [(&[u32], Role, &'static str, &'static str); 15] = [
+    let all_ways: [(&[u32], Role, &'static str, &'static str); 17] = [
         (&[1, 10], Role::Native, way::USED, used),
         (&[1, 10], Role::Native, way::ALL, all),
         (&[1, 10], Role::NativeAhead, way::USED, used),
+        (&[1], Role::NativeServer, way::USED, used),
         (&[2], Role::Python, way::USED, used),
         (&[2], Role::Python, way::ALL, all),
         (&[2], Role::PythonOnDemand, way::USED, used),
         (&[3], Role::Node, way::USED, parked),
+        (&[5], Role::NativeServer, way::ALONE, alone),
         (&[5, 6], Role::WarmPython, way::ALONE, alone),
         (&[11], Role::WarmPython, way::PACED, gaps),
         (&[11], Role::Request, way::PACED, gaps),

@@ -15,6 +15,8 @@ pub(super) enum Role {
     Native,
     /// The same, with instances that wait ahead.
     NativeAhead,
+    /// A static executable that stays, an HTTP server: its cold starts, and its warm calls.
+    NativeServer,
     /// The cold starts of Python.
     Python,
     /// The same, with nothing forked ahead.
@@ -38,9 +40,10 @@ pub(super) const SCALE_MAX: u32 = 16;
 
 impl Role {
     /// All of them.
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Native,
         Self::NativeAhead,
+        Self::NativeServer,
         Self::Python,
         Self::PythonOnDemand,
         Self::Node,
@@ -56,6 +59,7 @@ impl Role {
         match self {
             Self::Native => "loadtest-native",
             Self::NativeAhead => "loadtest-native-ahead",
+            Self::NativeServer => "loadtest-native-server",
             Self::Python => "loadtest-python",
             Self::PythonOnDemand => "loadtest-python-on-demand",
             Self::Node => "loadtest-node",
@@ -70,6 +74,7 @@ impl Role {
     fn kind(self) -> Kind {
         match self {
             Self::Native | Self::NativeAhead => Kind::Native,
+            Self::NativeServer => Kind::NativeServer,
             Self::Python | Self::PythonOnDemand | Self::WarmPython | Self::Request => Kind::Python,
             Self::Node | Self::WarmNode => Kind::Node,
             Self::ParkedNative => Kind::NativeHolding,
@@ -81,6 +86,7 @@ impl Role {
     fn rows(self) -> &'static [u32] {
         match self {
             Self::Native | Self::NativeAhead => &[1, 10],
+            Self::NativeServer => &[1, 5],
             Self::Python => &[2, 7],
             Self::PythonOnDemand => &[2],
             Self::Node => &[3],
@@ -98,6 +104,8 @@ impl Role {
             Self::Native | Self::Python | Self::Node => {
                 json!({ "idle": idle, "queue": 10_000, "scale": { "max": SCALE_MAX } })
             }
+            // It serves one connection after the other.
+            Self::NativeServer => json!({ "idle": idle, "concurrency": 1, "scale": { "max": SCALE_MAX } }),
             Self::NativeAhead => json!({ "idle": idle, "scale": { "max": SCALE_MAX, "ahead": 2 } }),
             Self::PythonOnDemand => json!({ "idle": idle, "scale": { "max": SCALE_MAX, "ahead": 0 } }),
             Self::WarmPython => json!({ "idle": idle, "queue": 10_000, "scale": { "max": args.workers } }),

@@ -33,11 +33,16 @@ fn warm(view: &View<'_>) -> Vec<Row> {
         )
     };
     vec![
-        Row::skipped(
+        row(
             5,
-            "native, warm".into(),
+            "native HTTP server, warm, one connection",
+            median(view.times(Role::NativeServer, way::ALONE, Start::Warm)),
+            "ms",
+            (
+                "F_http + F_rtt, back to back".into(),
+                sum([view.floor_at_once("F_http"), rtt()]),
+            ),
             Bound::AtMost(1.0),
-            "there is no resident native contract yet: a stdio function is executed for each call",
         ),
         row(
             5,

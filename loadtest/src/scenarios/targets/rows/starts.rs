@@ -10,6 +10,7 @@ use crate::start::Start;
 const NATIVE: [(Role, &str); 2] = [(Role::Native, way::USED), (Role::Native, way::ALL)];
 /// A function with instances that wait ahead; by itself a native one may have none.
 const NATIVE_AHEAD: [(Role, &str); 2] = [(Role::NativeAhead, way::USED), (Role::Native, way::USED)];
+const NATIVE_SERVER: [(Role, &str); 1] = [(Role::NativeServer, way::USED)];
 const NODE: [(Role, &str); 1] = [(Role::Node, way::USED)];
 const PYTHON: [(Role, &str); 2] = [(Role::Python, way::USED), (Role::Python, way::ALL)];
 /// A function with nothing forked ahead shows most starts on demand.
@@ -25,17 +26,21 @@ pub(super) fn rows(view: &View<'_>) -> Vec<Row> {
 
 fn native(view: &View<'_>) -> Vec<Row> {
     let http = || view.floor("F_http");
-    let prepared = |ways: &[(Role, &str)], start: Start| {
+    let prepared = |what: &str, ways: &[(Role, &str)], start: Start| {
         row(
             1,
-            format!("native, prepared ({})", start.name()),
+            format!("{what}, prepared ({})", start.name()),
             median(view.first(ways, start)),
             "ms",
             ("F_exec + F_http".into(), sum([view.floor("F_exec"), http()])),
             Bound::AtMost(1.5),
         )
     };
-    let mut rows = vec![prepared(&NATIVE, Start::Pooled), prepared(&NATIVE_AHEAD, Start::Ahead)];
+    let mut rows = vec![
+        prepared("native", &NATIVE, Start::Pooled),
+        prepared("native", &NATIVE_AHEAD, Start::Ahead),
+        prepared("native HTTP server", &NATIVE_SERVER, Start::Pooled),
+    ];
     rows.push(row(
         1,
         "native, from nothing (cold)",
