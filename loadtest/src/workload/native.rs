@@ -191,7 +191,10 @@ mod tests {
     }
 
     #[tokio::test]
-    #[expect(clippy::disallowed_methods, reason = "the program is made here and inherits nothing that matters")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the program is made here and inherits nothing that matters"
+    )]
     async fn the_server_answers_one_connection_after_the_other() {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
