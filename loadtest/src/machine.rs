@@ -5,6 +5,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::stolen;
+
 /// What a report says about the machine; unknown facts are empty or zero.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Machine {
@@ -20,6 +22,9 @@ pub(crate) struct Machine {
     pub(crate) cgroups: String,
     /// The load average of the last minute before the run: what else the machine was doing.
     pub(crate) load_before: f64,
+    /// The share of the processors' time that a hypervisor took during the run, from 0 to 1, where that was counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stolen: Option<f64>,
 }
 
 impl Machine {
@@ -54,6 +59,7 @@ impl Machine {
                 .next()
                 .and_then(|load| load.parse().ok())
                 .unwrap_or(0.0),
+            stolen: None,
         }
     }
 
@@ -64,8 +70,9 @@ impl Machine {
 
     /// One line for the top of a table.
     pub(crate) fn line(&self) -> String {
+        let stolen = stolen::in_words(self.stolen).map_or_else(String::new, |words| format!(", {words}"));
         format!(
-            "{} x {}, {} MiB, kernel {}, cgroups {}, load before {:.2}",
+            "{} x {}, {} MiB, kernel {}, cgroups {}, load before {:.2}{stolen}",
             self.cores, self.cpu, self.memory_mib, self.kernel, self.cgroups, self.load_before
         )
     }
@@ -103,6 +110,7 @@ mod tests {
             memory_mib: 2000,
             cgroups: "hybrid".into(),
             load_before: 0.25,
+            stolen: None,
         };
         assert_eq!(machine, expected);
     }

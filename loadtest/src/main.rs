@@ -25,6 +25,7 @@ mod scenarios;
 mod series;
 mod serve;
 mod start;
+mod stolen;
 mod workload;
 
 use std::process::ExitCode;

@@ -151,6 +151,9 @@ pub(crate) struct NamedRun {
     /// Replies per second, where the calls left as fast as they were answered: the median of the rounds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) per_s: Option<f64>,
+    /// The share of the processors' time that a hypervisor took meanwhile, from 0 to 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stolen: Option<f64>,
     /// What became of them.
     #[serde(flatten)]
     pub(crate) run: RunReport,

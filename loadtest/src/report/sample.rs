@@ -67,6 +67,7 @@ pub(crate) fn report() -> Report {
             memory_mib: 2000,
             cgroups: "v2".into(),
             load_before: 0.0,
+            stolen: None,
         },
         settings: Some(Settings {
             url: "http://127.0.0.1:8080".into(),

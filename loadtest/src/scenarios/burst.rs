@@ -138,6 +138,7 @@ impl Burst {
                 self.size
             ),
             per_s: None,
+            stolen: None,
             run: self.subject.cold_report(),
         });
         report.problems.extend(problems(&function));

@@ -154,6 +154,7 @@ fn function(plan: &Plan, subject: &Subject) -> FunctionReport {
             plan.evict.words()
         ),
         per_s: None,
+        stolen: None,
         run: subject.cold_report(),
     });
     function

@@ -143,6 +143,7 @@ pub(super) async fn park(
         scenario: "parking".to_owned(),
         how: format!("{} calls to each function at the same moment", plan.connections),
         per_s: None,
+        stolen: None,
         run: recorder.report(),
     });
     Ok((function, report))

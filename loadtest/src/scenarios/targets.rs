@@ -20,6 +20,7 @@ use crate::admin::{Admin, Scope};
 use crate::args::{Plan, TargetsArgs};
 use crate::arrivals::Arrivals;
 use crate::report::{Report, RowOutcome};
+use crate::stolen::{Moment, Stolen};
 
 use fleet::Fleet;
 use rows::Facts;
@@ -40,6 +41,7 @@ pub(super) async fn run(args: &TargetsArgs) -> Result<Report, ScenarioError> {
 
 async fn measure(args: &TargetsArgs, admin: &Admin, stage: &Stage) -> Result<Report, ScenarioError> {
     let plan = plan(args);
+    let before = Moment::now();
     let mut report = empty_report("targets");
     report.settings = Some(settings(&plan, args.rounds));
     rounds::run(args, &plan, admin, stage, &mut report).await?;
@@ -56,6 +58,9 @@ async fn measure(args: &TargetsArgs, admin: &Admin, stage: &Stage) -> Result<Rep
     } else {
         Fleet::NotAsked
     };
+    let mut stolen = Stolen::default();
+    stolen.add_since(before);
+    report.machine.stolen = stolen.share();
     let facts = Facts {
         missing: stage.missing(),
         burst_calls: args.burst_calls,

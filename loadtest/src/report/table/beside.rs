@@ -95,6 +95,7 @@ mod tests {
             scenario: "at half load".into(),
             how: "open loop".into(),
             per_s: None,
+            stolen: None,
             run,
         });
         report.peers.push(PeerReport {

@@ -94,6 +94,7 @@ impl Fleet {
                 scenario: "cold".to_owned(),
                 how: "closed loop: evict what ran a call, wait, call once; only the call is timed".to_owned(),
                 per_s: None,
+                stolen: None,
                 run: side.subject.cold_report(),
             });
             report.problems.extend(problems(&function));

@@ -16,6 +16,7 @@ use crate::peers::{Manner, PeerBench};
 use crate::report::{NamedRun, Report};
 use crate::scenarios::{ScenarioError, Subject, closed, cold, open_loop, problems, progress};
 use crate::series::median;
+use crate::stolen::{Moment, Stolen};
 
 /// What is added to the name of a floor that was measured without a pause.
 pub(super) const BACK_TO_BACK: &str = ", back to back";
@@ -60,6 +61,7 @@ struct Way {
     how: &'static str,
     subject: Subject,
     rates: Vec<f64>,
+    stolen: Stolen,
 }
 
 /// Everything that is measured in turns.
@@ -178,6 +180,7 @@ fn ways(args: &TargetsArgs, plan: &Plan, stage: &Stage) -> Vec<Way> {
             how,
             subject: Subject::new(plan, role.name()),
             rates: Vec::new(),
+            stolen: Stolen::default(),
         })
         .collect()
 }
@@ -199,8 +202,9 @@ impl Bank<'_> {
                 pause,
                 ..self.plan.clone()
             };
-            let (subject, cycles) = (&mut way.subject, plan.cycles);
+            let (subject, cycles, before) = (&mut way.subject, plan.cycles, Moment::now());
             cold::slice(&plan, &self.client, self.admin, subject, UNTIL_THE_CYCLES_END, cycles).await?;
+            way.stolen.add_since(before);
         }
         Ok(())
     }
@@ -214,17 +218,19 @@ impl Bank<'_> {
             };
             // One call that is not counted: it may be the one that starts the instance.
             drop(self.client.call(&way.subject.call, Instant::now()).await);
-            let recorder = &mut way.subject.cold;
+            let (recorder, before) = (&mut way.subject.cold, Moment::now());
             closed::one_by_one(&self.client, &way.subject.call, calls, pause, recorder).await?;
+            way.stolen.add_since(before);
         }
         Ok(())
     }
 
     async fn full(&mut self, slice: Duration) -> Result<(), ScenarioError> {
         for way in self.ways.iter_mut().filter(|way| way.name == way::FULL) {
-            let (call, recorder) = (&way.subject.call, &mut way.subject.cold);
+            let (call, recorder, before) = (&way.subject.call, &mut way.subject.cold, Moment::now());
             let rate = closed::rate(&self.client, call, self.plan.connections, slice, recorder).await;
             way.rates.push(rate);
+            way.stolen.add_since(before);
         }
         Ok(())
     }
@@ -246,12 +252,13 @@ impl Bank<'_> {
             }
             let seed = round * 2 + u64::from(way.name == way::SEVENTY);
             let offsets = Arrivals::Poisson.schedule(full * part, slice, seed);
-            let recorder = &mut way.subject.cold;
+            let (recorder, before) = (&mut way.subject.cold, Moment::now());
             open_loop(&self.client, &way.subject.call, &offsets, |attempt| {
                 recorder.record(attempt)
             })
             .await?;
             recorder.end_round();
+            way.stolen.add_since(before);
         }
         Ok(())
     }
@@ -263,6 +270,7 @@ impl Bank<'_> {
                 scenario: way.name.to_owned(),
                 how: way.how.to_owned(),
                 per_s: median(&way.rates),
+                stolen: way.stolen.share(),
                 run: way.subject.cold_report(),
             };
             match report.functions.iter_mut().find(|function| function.function == name) {

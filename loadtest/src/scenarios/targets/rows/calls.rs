@@ -5,6 +5,7 @@ use crate::report::{Bound, PeerReport, Row};
 use crate::scenarios::targets::rounds::way;
 use crate::scenarios::targets::stage::Role;
 use crate::start::Start;
+use crate::stolen;
 
 /// What serves the same Python handler without a box.
 const GUNICORNS: [&str; 2] = ["gunicorn", "gunicorn-gthread"];
@@ -23,14 +24,19 @@ fn warm(view: &View<'_>) -> Vec<Row> {
     let tail = |way: &str, most: f64| {
         let times = view.times(Role::WarmPython, way, Start::Warm);
         let p50 = median(times.clone());
-        row(
+        let tail = row(
             5,
             format!("Python, p99 {way}"),
             times.map(|times| times.p99_ms),
             "ms",
             (format!("p50 {way}"), p50),
             Bound::AtMost(most),
-        )
+        );
+        let stolen = view.run(Role::WarmPython, way).ok().and_then(|run| run.stolen);
+        match stolen::in_words(stolen) {
+            Some(words) => tail.noted(words),
+            None => tail,
+        }
     };
     vec![
         row(

@@ -69,6 +69,7 @@ fn with_run(report: &mut Report, role: Role, way: &str, starts: &[(Start, f64)],
         scenario: way.to_owned(),
         how: String::new(),
         per_s,
+        stolen: None,
         run: RunReport {
             sent: ok,
             ok,
