@@ -192,19 +192,22 @@ impl Drop for CellSlot {
 
 impl Spawner {
     /// Builds a cell, with what `plan` says executed as its template, and waits until that is done. The template has the
-    /// limits of the plan, and each slot of the cell has them anew.
+    /// limits of the plan, and each slot of the cell has them anew. Building a slot and forking into it costs memory that the kernel
+    /// goes on counting for the template, so its limit is higher by that for `slots`, the most that will stand at one time.
     ///
     /// Dropping the future kills what was built.
     ///
     /// # Errors
     /// As [`Spawner::launch`]; [`PlanError::NoTemplate`] for a plan that [`Cell::fits`] says no to.
-    pub async fn cell(&self, plan: &Plan) -> Result<Cell, LaunchError> {
+    pub async fn cell(&self, plan: &Plan, slots: u32) -> Result<Cell, LaunchError> {
         plan.check()?;
         if !Cell::fits(plan) {
             return Err(PlanError::NoTemplate.into());
         }
         let (orders, theirs) = packet::pair().map_err(no_descriptors)?;
-        let (plan, mut base) = self.build_cell(plan.clone(), theirs.as_fd(), orders.as_fd()).await?;
+        let (plan, mut base) = self
+            .build_cell(plan.clone(), slots, theirs.as_fd(), orders.as_fd())
+            .await?;
         drop(theirs);
         base.started().await?;
         Cell::new(self.clone(), plan, base, orders)

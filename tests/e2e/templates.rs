@@ -280,3 +280,27 @@ async fn a_fork_prints_to_the_log_of_its_own_calls() {
         "{whole}"
     );
 }
+
+/// What building the forks takes is counted for the template by the kernel, and may be more than the function's own memory.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn as_many_forks_as_may_be_fit_beside_a_template_of_little_memory() {
+    const FORKS: usize = 80;
+    let source = Source::python("import time\n\n\ndef handler(event, context):\n    time.sleep(3)\n    return 'ok'\n");
+    let most = format!("scale.max={FORKS}");
+    let (server, _) = with_template(
+        &source,
+        &["--set", "memory=48MiB", "--set", &most, "--set", "queue=1000"],
+    )
+    .await;
+    let url = server.function("forked");
+    let calls: Vec<_> = (0..FORKS)
+        .map(|_| {
+            let (client, url) = (server.client().clone(), url.clone());
+            tokio::spawn(async move { client.get(&url).await.expect("a reply") })
+        })
+        .collect();
+    for call in calls {
+        call.await.expect("the call's task ends").good();
+    }
+    assert_eq!(class(&server, "forked").await["name"], "fork", "its template stands");
+}

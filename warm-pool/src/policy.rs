@@ -35,8 +35,8 @@ pub(crate) use self::ladder::{FROZEN_AFTER, OWN_MEMORY, Step, stays_for, templat
 pub(crate) use self::pressure::pressure;
 pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
 pub(crate) use self::slots::{
-    ARRIVALS_SEEN_FOR, DEATHS_FORGIVEN, FORKS_OF_A_TEMPLATE, LIFE_OF_A_PARKED, LIFE_OF_A_TEMPLATE, PARKED_KEPT_FOR,
-    cell_slots_ahead, parked_ahead, slots_ahead,
+    ARRIVALS_SEEN_FOR, DEATHS_FORGIVEN, FORKS_OF_A_TEMPLATE, LIFE_OF_A_PARKED, LIFE_OF_A_TEMPLATE, MOST_OF_A_CELL,
+    PARKED_KEPT_FOR, cell_slots_ahead, parked_ahead, slots_ahead,
 };
 
 /// What a revision's settings say about its instances.

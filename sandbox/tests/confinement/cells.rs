@@ -12,7 +12,7 @@ fn plan(house: &House, once: &str, each: &str) -> Plan {
 }
 
 async fn cell(house: &House, once: &str, each: &str) -> Cell {
-    let mut cell = house.spawner.cell(&plan(house, once, each)).await.unwrap();
+    let mut cell = house.spawner.cell(&plan(house, once, each), 4).await.unwrap();
     let log = cell.take_log().unwrap();
     match cell.word().await {
         Some(word) => assert_eq!(word, b"ready"),
@@ -246,11 +246,11 @@ async fn what_has_no_template_says_so() {
     let mut listening = plan(&house, "pass", "");
     listening.listen = std::num::NonZeroU16::new(9001);
     assert!(!Cell::fits(&listening));
-    let error = house.spawner.cell(&writable).await.unwrap_err().to_string();
+    let error = house.spawner.cell(&writable, 4).await.unwrap_err().to_string();
     assert!(error.contains("no template can be made"), "{error}");
     let error = house
         .spawner
-        .cell(&house.plan(&["/nowhere"]))
+        .cell(&house.plan(&["/nowhere"]), 4)
         .await
         .unwrap_err()
         .to_string();

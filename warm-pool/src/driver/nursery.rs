@@ -14,7 +14,7 @@ use super::bring_up::init_time;
 use super::cells::Cells;
 use super::stock::{Stands, Stock};
 use crate::log_tap::{LogTap, Source};
-use crate::policy::{FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, cell_slots_ahead};
+use crate::policy::{FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, MOST_OF_A_CELL, cell_slots_ahead};
 use crate::shelf::InstanceId;
 
 /// How often the number of slots is looked at without anybody having taken one.
@@ -79,7 +79,9 @@ impl Stands for CellSlot {
 /// Why the function has none, as a sentence for its owner.
 pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Result<Nursery, String> {
     let began = Instant::now();
-    let mut cell = cells.spawner.cell(plan).await.map_err(|error| error.to_string())?;
+    let slots = revision.settings.scale.max.saturating_add(MOST_OF_A_CELL as u32);
+    let raised = cells.spawner.cell(plan, slots).await;
+    let mut cell = raised.map_err(|error| error.to_string())?;
     let log = cell.take_log().ok_or("it has no log")?;
     let source = Source {
         function: revision.name.clone(),

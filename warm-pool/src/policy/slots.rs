@@ -24,7 +24,7 @@ pub(crate) fn slots_ahead(wanted: usize, build_time: Duration) -> usize {
 /// Slots of a cell that stand although none was wanted lately: one for the fork that waits, one for the fork on demand.
 const FEWEST_OF_A_CELL: usize = 2;
 /// Slots of one cell that stand at most.
-const MOST_OF_A_CELL: usize = 16;
+pub(crate) const MOST_OF_A_CELL: usize = 16;
 
 /// The same for the slots of one cell.
 pub(crate) fn cell_slots_ahead(wanted: usize, build_time: Duration) -> usize {
