@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use gateway::callback::CallbackHost;
 
 #[cfg(test)]
 mod tests;
@@ -91,6 +92,9 @@ pub(crate) struct ServeArgs {
     /// A further host name to answer to, besides localhost, *.localhost and the loopback addresses
     #[arg(long = "host", value_name = "NAME")]
     pub(crate) hosts: Vec<String>,
+    /// A host that results of calls in the background may be sent to, with or without a port
+    #[arg(long = "callback-host", value_name = "HOST[:PORT]")]
+    pub(crate) callback_hosts: Vec<CallbackHost>,
     /// Show a function's exceptions to its callers
     #[arg(long)]
     pub(crate) expose_errors: bool,

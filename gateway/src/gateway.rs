@@ -8,10 +8,12 @@ use functions::store::Store;
 use jiff::Timestamp;
 use warm_pool::{InstanceId, LogRecord, LogSink, Pool};
 
+use crate::background::Background;
 use crate::bodies::Bodies;
+use crate::callback::Callbacks;
 use crate::changes::Changes;
 use crate::exchange::Errors;
-use crate::lambda::{Events, KeyPair};
+use crate::lambda::KeyPair;
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::{Line, Logs};
@@ -34,7 +36,8 @@ pub(crate) struct Gateway {
     pub(crate) drain: Drain,
     /// Who may use the Lambda control API.
     pub(crate) keys: KeyPair,
-    pub(crate) events: Events,
+    pub(crate) background: Background,
+    pub(crate) callbacks: Callbacks,
     pub(crate) about: About,
     pub(crate) changes: Changes,
 }

@@ -84,6 +84,11 @@ impl Invocation {
         });
     }
 
+    /// Whether an instance was found.
+    pub(crate) fn has_instance(&self) -> bool {
+        self.found.is_some()
+    }
+
     /// Writes what the platform says about the reply: how the instance was found, which process answered and where the time went. Nothing when no
     /// instance was found.
     pub(crate) fn tell(&self, headers: &mut http::HeaderMap, answered: Option<(BootId, std::time::Duration)>) {

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `address`, `lookup` | which function, which qualifier, which revision |
 //! | `keys`, `signature`, `signed` | who may use the control API |
-//! | `invoke`, `events`, `log_tail` | Invoke: waited for, in the background, with its log |
+//! | `invoke`, `log_tail` | Invoke: waited for, in the background, with its log |
 //! | `functions`, `configuration`, `code` | what is created, changed and deleted |
 //! | `versions`, `tags`, `concurrency`, `account`, `pages`, `query` | versions and aliases, tags, limits, lists |
 //! | `fault` | errors in the form of this API |
@@ -17,7 +17,6 @@ mod address;
 mod code;
 pub(crate) mod concurrency;
 mod configuration;
-mod events;
 mod fault;
 mod functions;
 mod invoke;
@@ -42,7 +41,6 @@ use axum::routing::{get, post, put};
 use http::HeaderName;
 
 pub(crate) use address::{REGION, function_arn};
-pub(crate) use events::Events;
 pub use keys::{KeyError, KeyPair};
 
 use crate::gateway::Gateway;

@@ -11,12 +11,15 @@
 //! | exchange | `exchange` |
 //! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
 //!
-//! Beside that way: `admin` (the API on the unix socket), [`lambda`] (Lambda's API for its own clients), [`logs`] (what functions print), [`telemetry`] (metrics), `changes` (deploys and removals), `gateway` (what
+//! Beside that way: `admin` (the API on the unix socket), [`lambda`] (Lambda's API for its own clients), `background` (calls that nobody waits for), [`callback`] (where their results go),
+//! [`logs`] (what functions print), [`telemetry`] (metrics), `changes` (deploys and removals), `gateway` (what
 //! all routes share) and [`serve`](mod@serve), which puts everything together.
 
 mod admin;
 mod admission;
+mod background;
 pub mod bodies;
+pub mod callback;
 mod changes;
 pub mod deadline;
 mod exchange;

@@ -1,4 +1,4 @@
-//! Which function a request is for: by its Host (`NAME.localhost`) or by its path (`/function/NAME[/path]`).
+//! Which function a request is for: by its Host (`NAME.localhost`) or by its path (`/function/NAME[/path]`, `/async-function/NAME[/path]`).
 //!
 //! Pure. The Host is checked here too, for every request on TCP: a page in a browser can make its own name resolve to this
 //! machine, but it can't make the browser send a Host that is not that name. Nothing is percent-decoded: a name that needs decoding is no name, and
@@ -12,6 +12,8 @@ use crate::outcome::{Code, Outcome};
 
 /// The prefix of function paths.
 const PREFIX: &str = "/function/";
+/// The prefix of calls that nobody waits for.
+const BACKGROUND_PREFIX: &str = "/async-function/";
 
 /// The Hosts that this server answers to besides `localhost`, `127.0.0.1`, `[::1]` and `*.localhost`.
 #[derive(Clone, Debug, Default)]
@@ -38,6 +40,13 @@ pub enum Target {
         /// Where its own path starts in the request's raw path. When that is the path's end, the function sees `/`.
         path_from: usize,
     },
+    /// The same for a call that is to run in the background.
+    Background {
+        /// The function.
+        name: FunctionName,
+        /// Where its own path starts.
+        path_from: usize,
+    },
     /// A route of the gateway itself.
     Platform,
 }
@@ -59,19 +68,23 @@ pub fn resolve(head: &Parts, hosts: &Hosts) -> Result<Target, Outcome> {
         let text = "this server does not answer to this Host; start it with --host NAME to let it";
         return Err(Outcome::new(Code::MisdirectedRequest, text));
     }
-    by_path(head.uri.path(), PREFIX)
+    let path = head.uri.path();
+    if let Some((name, path_from)) = by_path(path, PREFIX)? {
+        return Ok(Target::Function { name, path_from });
+    }
+    Ok(match by_path(path, BACKGROUND_PREFIX)? {
+        Some((name, path_from)) => Target::Background { name, path_from },
+        None => Target::Platform,
+    })
 }
 
-/// Finds the function of a path that starts with `prefix`, which ends with a slash.
-pub fn by_path(path: &str, prefix: &str) -> Result<Target, Outcome> {
+/// The function of a path that starts with `prefix`, which ends with a slash, and where its own path begins.
+fn by_path(path: &str, prefix: &str) -> Result<Option<(FunctionName, usize)>, Outcome> {
     let Some(rest) = path.strip_prefix(prefix) else {
-        return Ok(Target::Platform);
+        return Ok(None);
     };
     let end = rest.find('/').unwrap_or(rest.len());
-    Ok(Target::Function {
-        name: parse_name(&rest[..end])?,
-        path_from: prefix.len() + end,
-    })
+    Ok(Some((parse_name(&rest[..end])?, prefix.len() + end)))
 }
 
 /// Reads a function's name from a path segment or a label of a Host.

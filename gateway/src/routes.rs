@@ -1,7 +1,7 @@
 //! From a parsed request to whoever answers it: the first station.
 //!
 //! ```text
-//! TCP     head limits --> Host --> function? --> invoke
+//! TCP     head limits --> Host --> function? --> invoke, or async_invoke
 //!                                      \-------> /healthz /readyz /metrics, Lambda's API, else 404
 //! socket  head limits --> /v1/functions/NAME/invoke --> invoke
 //!                     \-> /v1/..., /metrics, else 404
@@ -9,6 +9,7 @@
 //!
 //! Whatever answers, the reply carries `x-fn-request-id`.
 
+mod async_invoke;
 mod health;
 pub(crate) mod invoke;
 mod metrics;
@@ -32,6 +33,7 @@ use crate::reply;
 use crate::request_id::RequestId;
 use crate::resolve::{self, Target};
 use crate::server::{Arrival, Framing};
+use async_invoke::async_invoke;
 use invoke::{Call, invoke};
 
 /// The prefix of functions on the admin socket.
@@ -99,17 +101,22 @@ async fn serve(
     let target = framing(&head, arrival.framing)
         .and_then(|()| gateway.limits.check(&head))
         .and_then(|()| resolve(&head));
+    let call = |name, path_from| Call {
+        id,
+        arrived,
+        time,
+        source: arrival.peer.ip(),
+        name,
+        path_from,
+    };
     match target {
         Ok(Target::Function { name, path_from }) => {
-            let call = Call {
-                id,
-                arrived,
-                time,
-                source: arrival.peer.ip(),
-                name,
-                path_from,
-            };
-            Ok(invoke(gateway, call, Request::from_parts(head, Body::new(body))).await)
+            let request = Request::from_parts(head, Body::new(body));
+            Ok(invoke(gateway, call(name, path_from), request).await)
+        }
+        Ok(Target::Background { name, path_from }) => {
+            let request = Request::from_parts(head, Body::new(body));
+            Ok(async_invoke(gateway, call(name, path_from), request).await)
         }
         Ok(Target::Platform) => {
             head.extensions.insert(id);

@@ -22,12 +22,14 @@ use functions::store::StoreError;
 use functions::{FunctionName, Store};
 use warm_pool::Pool;
 
+use crate::background::Background;
 use crate::bodies::Bodies;
+use crate::callback::{CallbackHost, Callbacks};
 use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
 use crate::lambda::concurrency::Concurrency;
-use crate::lambda::{Events, KeyError, KeyPair};
+use crate::lambda::{KeyError, KeyPair};
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::Logs;
@@ -47,6 +49,8 @@ pub struct ServeConfig {
     pub admin_socket: PathBuf,
     /// Hosts that are answered besides `localhost`, `127.0.0.1`, `[::1]` and `*.localhost`.
     pub hosts: Vec<String>,
+    /// Where results of calls in the background may be sent.
+    pub callback_hosts: Vec<CallbackHost>,
     /// Callers read a function's own `{errorMessage, errorType, stackTrace}` when it fails.
     pub expose_errors: bool,
     /// Refuse to serve when the host can't enforce something that functions are promised.
@@ -62,13 +66,14 @@ pub struct ServeConfig {
 }
 
 impl ServeConfig {
-    /// A configuration with every default: 127.0.0.1:8080, no further host, errors hidden, 30 s to drain, 512 MiB of bodies.
+    /// A configuration with every default: 127.0.0.1:8080, no further host, no callbacks, errors hidden, 30 s to drain, 512 MiB of bodies.
     pub fn new(state_dir: PathBuf, admin_socket: PathBuf) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
             state_dir,
             admin_socket,
             hosts: Vec::new(),
+            callback_hosts: Vec::new(),
             expose_errors: false,
             strict: false,
             drain: Duration::from_secs(30),
@@ -277,7 +282,8 @@ impl Opened {
             },
             drain: drain.clone(),
             keys,
-            events: Events::default(),
+            background: Background::default(),
+            callbacks: Callbacks::new(config.callback_hosts),
             about: About {
                 listen: address.to_string(),
                 url: format!("http://{}", reachable(address)),
@@ -305,7 +311,7 @@ impl Opened {
         let until = Instant::now() + config.drain;
         let cut = drain.finish(config.drain).await;
         if cut > 0 {
-            tracing::warn!(connections = cut, "not every request ended in time");
+            tracing::warn!(cut, "not every request ended in time");
         }
         pool.drain(until).await;
         tracing::info!("stopped");

@@ -5,11 +5,14 @@
 //! | `fn_invocations_total` | function, start, code |
 //! | `fn_invocation_duration_seconds` | function, start |
 //! | `fn_requests_refused_total` | code |
+//! | `fn_background_calls` | |
+//! | `fn_background_calls_total` | end |
+//! | `fn_callbacks_total` | end |
 //! | `fn_dropped_headers_total` | function |
 //! | `fn_dropped_log_lines_total` | |
 //! | `process_*` | |
 //!
-//! Labels are bounded: `function` is only ever the name of a deployed function, `start` and the refusals' `code` come from closed sets, an invocation's
+//! Labels are bounded: `function` is only ever the name of a deployed function, `start`, `end` and the refusals' `code` come from closed sets, an invocation's
 //! `code` is an HTTP status. A removed function's series go with it.
 
 use std::time::Duration;
@@ -18,7 +21,8 @@ use functions::FunctionName;
 use prometheus::process_collector::ProcessCollector;
 use prometheus::proto::MetricFamily;
 use prometheus::{
-    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder, exponential_buckets,
+    Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    exponential_buckets,
 };
 
 use crate::outcome::Code;
@@ -32,6 +36,62 @@ pub const CLIENT_GONE: u16 = 499;
 /// Every value of the label `start`.
 const STARTS: [&str; 7] = ["warm", "thawed", "ahead", "forked", "pooled", "cold", NO_START];
 
+/// How a call that nobody waited for ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Background {
+    /// Its function ran, however that ended.
+    Done,
+    /// It was accepted and did not run, or not to its end.
+    Lost,
+    /// It was not accepted, for there was no room.
+    Refused,
+}
+
+impl Background {
+    const ALL: [Self; 3] = [Self::Done, Self::Lost, Self::Refused];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Lost => "lost",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// How the sending of a result ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Callback {
+    /// Somebody took it.
+    Delivered,
+    /// Somebody answered with something else than a 2xx.
+    Refused,
+    /// Nobody answered.
+    Unreachable,
+}
+
+impl Callback {
+    const ALL: [Self; 3] = [Self::Delivered, Self::Refused, Self::Unreachable];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Delivered => "delivered",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+        }
+    }
+}
+
+/// A call in the background, for as long as it is not done.
+#[derive(Debug)]
+pub struct Waits(IntGauge);
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// The metrics of the gateway. Cheap to clone; clones count together.
 #[derive(Clone, Debug)]
 pub struct Telemetry {
@@ -40,6 +100,9 @@ pub struct Telemetry {
     durations: HistogramVec,
     refused: IntCounterVec,
     dropped_headers: IntCounterVec,
+    background: IntCounterVec,
+    background_now: IntGauge,
+    callbacks: IntCounterVec,
     dropped_lines: IntCounter,
 }
 
@@ -74,6 +137,24 @@ impl Telemetry {
             "Header lines of functions' replies that were dropped because functions may not send them.",
             &["function"],
         );
+        let background = counter(
+            "fn_background_calls_total",
+            "Calls that nobody waited for, by how they ended.",
+            &["end"],
+        );
+        let callbacks = counter(
+            "fn_callbacks_total",
+            "Results that were sent to the address of a callback, by whether somebody took them.",
+            &["end"],
+        );
+        let background_now = IntGauge::new(
+            "fn_background_calls",
+            "Calls that nobody waits for, accepted and not done yet.",
+        )
+        .expect("the name is valid");
+        registry
+            .register(Box::new(background_now.clone()))
+            .expect("the names are unique");
         let durations = HistogramOpts::new(
             "fn_invocation_duration_seconds",
             "Time from the request's head to the end of the reply, by function and how the instance was found.",
@@ -97,12 +178,21 @@ impl Telemetry {
         for code in Code::ALL {
             refused.with_label_values(&[code.as_str()]);
         }
+        for end in Background::ALL {
+            background.with_label_values(&[end.as_str()]);
+        }
+        for end in Callback::ALL {
+            callbacks.with_label_values(&[end.as_str()]);
+        }
         Self {
             registry,
             invocations,
             durations,
             refused,
             dropped_headers,
+            background,
+            background_now,
+            callbacks,
             dropped_lines,
         }
     }
@@ -121,6 +211,22 @@ impl Telemetry {
     /// Counts a request that reached no function.
     pub fn refused(&self, code: Code) {
         self.refused.with_label_values(&[code.as_str()]).inc();
+    }
+
+    /// Counts a call that nobody waited for, at its end.
+    pub fn background(&self, end: Background) {
+        self.background.with_label_values(&[end.as_str()]).inc();
+    }
+
+    /// Counts a call that nobody waits for until the drop.
+    pub fn background_waits(&self) -> Waits {
+        self.background_now.inc();
+        Waits(self.background_now.clone())
+    }
+
+    /// Counts a result that was sent, or was not to be sent.
+    pub fn callback(&self, end: Callback) {
+        self.callbacks.with_label_values(&[end.as_str()]).inc();
     }
 
     /// Counts header lines of a function's reply that were dropped.
@@ -197,6 +303,9 @@ mod tests {
         telemetry.invocation(&name, "cold", 200, Duration::from_millis(3));
         telemetry.invocation(&name, NO_START, CLIENT_GONE, Duration::from_millis(3));
         telemetry.dropped_headers(&name, 2);
+        telemetry.background(Background::Lost);
+        telemetry.callback(Callback::Unreachable);
+        let _waits = telemetry.background_waits();
         telemetry.dropped_lines(7);
         telemetry.dropped_lines(9);
         let text = telemetry.text(Vec::new());
@@ -207,6 +316,10 @@ mod tests {
             "fn_dropped_headers_total{function=\"hello\"} 2",
             "fn_dropped_log_lines_total 9",
             "fn_requests_refused_total{code=\"bad_request\"} 0",
+            "fn_background_calls_total{end=\"lost\"} 1",
+            "fn_background_calls_total{end=\"refused\"} 0",
+            "fn_background_calls 1",
+            "fn_callbacks_total{end=\"unreachable\"} 1",
         ] {
             assert!(text.contains(line), "{line} is missing in {text}");
         }

@@ -1,11 +1,13 @@
 //! The whole system, from outside: through the `fn` command, HTTP, and what the host shows.
 
 mod apps;
+mod background;
 mod bad_input;
 mod builds;
 mod dashboards;
 mod dev;
 mod fdk;
+mod four_ways;
 mod frozen;
 mod http;
 mod inside;

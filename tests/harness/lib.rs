@@ -7,7 +7,7 @@
 //! | how does a test wait? | [`poll`]: looks until a deadline, never a fixed pause |
 //! | where does a server live, and who is it? | [`place`], [`server`] |
 //! | what does the command say? | [`program`] |
-//! | what does HTTP say? | [`client`], [`raw`] |
+//! | what does HTTP say? | [`client`], [`raw`]; [`listener`] hears what the platform sends |
 //! | what do functions look like? | [`source`], [`packages`], [`archive`] |
 //! | what does the host see? | [`metrics`], [`processes`], [`cgroups`] |
 //! | what can't be tested here? | [`skip`] |
@@ -15,6 +15,7 @@
 pub mod archive;
 pub mod cgroups;
 pub mod client;
+pub mod listener;
 pub mod metrics;
 pub mod packages;
 pub mod place;
@@ -27,6 +28,7 @@ pub mod skip;
 pub mod source;
 
 pub use client::Reply;
+pub use listener::Listener;
 pub use place::Place;
 pub use server::Server;
 pub use source::Source;

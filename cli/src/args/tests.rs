@@ -67,7 +67,7 @@ fn serve_has_the_documented_defaults() {
     };
     assert_eq!(args.listen.to_string(), "127.0.0.1:8080");
     assert_eq!(args.log_format, LogFormat::Text);
-    assert!(args.hosts.is_empty() && !args.strict && !args.expose_errors);
+    assert!(args.hosts.is_empty() && args.callback_hosts.is_empty() && !args.strict && !args.expose_errors);
 }
 
 #[test]
@@ -118,6 +118,7 @@ fn mistakes_of_form_are_refused() {
         "fn invoke n -H nothing",
         "fn serve --listen 8080",
         "fn serve --log-format xml",
+        "fn serve --callback-host http://example.org/",
         "fn init --runtime cobol d",
         "fn show",
         "fn logs n --tail many",

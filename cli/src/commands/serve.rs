@@ -149,6 +149,7 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result
     let config = ServeConfig {
         listen: args.listen,
         hosts: args.hosts.clone(),
+        callback_hosts: args.callback_hosts.clone(),
         expose_errors: args.expose_errors,
         strict: args.strict,
         ..ServeConfig::new(places.state_dir.clone(), places.admin_socket)

@@ -22,7 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use functions::payload::{self, RequestHead};
 use functions::wire::Invoke;
-use functions::{Revision, Runtime};
+use functions::{FunctionName, Revision, Runtime};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use jiff::Timestamp;
@@ -35,6 +35,7 @@ use super::log_tail::{self, Report};
 use super::lookup;
 use super::query::Parameters;
 use crate::admission;
+use crate::background::{self, Attempt, Job};
 use crate::bodies::Charge;
 use crate::deadline::Deadline;
 use crate::exchange::{self, Errors, Made, Upload};
@@ -47,12 +48,8 @@ use outcome::FunctionError;
 
 /// Most bytes of an event that is waited for, counted as JSON.
 const MOST_EVENT: u64 = 6 * 1024 * 1024;
-/// Most bytes of an event that runs in the background.
-const MOST_ASYNC_EVENT: u64 = 1024 * 1024;
 /// Most bytes of `X-Amz-Client-Context`, in base64.
 const MOST_CONTEXT: usize = 3583;
-/// How long an event may take to arrive.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
 const LOG_TYPE: HeaderName = HeaderName::from_static("x-amz-log-type");
@@ -71,10 +68,8 @@ enum Wanted {
 
 /// An invocation whose event is complete.
 pub(super) struct Asked {
-    /// Its id.
-    pub(super) id: RequestId,
-    /// As it was addressed.
-    pub(super) address: Address,
+    id: RequestId,
+    address: Address,
     arrived: Instant,
     time: Timestamp,
     revision: Arc<Revision>,
@@ -111,12 +106,12 @@ pub(super) async fn invoke(
     let tail = log_type(&head.headers)?;
     let context = client_context(&head.headers)?;
     let limit = match wanted {
-        Wanted::Event => MOST_ASYNC_EVENT,
+        Wanted::Event => background::MOST_BODY,
         Wanted::RequestResponse | Wanted::DryRun => MOST_EVENT,
     };
     limits::check_declared(&head, limit)?;
     let mut charge = gateway.bodies.charge();
-    let event = tokio::time::timeout(PATIENCE, limits::collect(body, limit, &mut charge))
+    let event = tokio::time::timeout(background::PATIENCE, limits::collect(body, limit, &mut charge))
         .await
         .map_err(|_| Fault::new(Kind::RequestTimeout, "the event did not arrive in time"))??;
     let asked = Asked {
@@ -134,7 +129,10 @@ pub(super) async fn invoke(
     match wanted {
         Wanted::DryRun => Ok(StatusCode::NO_CONTENT.into_response()),
         Wanted::Event => {
-            gateway.events.accept(gateway.clone(), asked)?;
+            gateway
+                .background
+                .accept(gateway.clone(), asked)
+                .map_err(|full| Fault::throttled("ConcurrentInvocationLimitExceeded", full.to_string()))?;
             Ok(StatusCode::ACCEPTED.into_response())
         }
         Wanted::RequestResponse => {
@@ -257,17 +255,37 @@ async fn respond(gateway: &Gateway, asked: &Asked, ran: Ran, tail: bool) -> Resp
     response
 }
 
-impl Asked {
-    /// Gives it the time that one has which comes now.
-    pub(super) fn begin_again(&mut self) {
-        (self.arrived, self.time) = (Instant::now(), Timestamp::now());
+impl Job for Asked {
+    fn function(&self) -> &FunctionName {
+        &self.revision.name
     }
 
+    fn id(&self) -> RequestId {
+        self.id
+    }
+
+    async fn attempt(&mut self, gateway: &Arc<Gateway>) -> Attempt {
+        // Each attempt has the time that one has which comes now.
+        (self.arrived, self.time) = (Instant::now(), Timestamp::now());
+        // What the function did wrong is an end like another: its log and the metrics tell.
+        match self.run(gateway).await {
+            Ok(_) => Attempt::Done,
+            Err(fault) if matches!(fault.kind(), Kind::TooManyRequests | Kind::Unavailable) => {
+                Attempt::Later(fault.message().to_owned())
+            }
+            Err(fault) => Attempt::Never(fault.message().to_owned()),
+        }
+    }
+
+    async fn lost(self, _: &Arc<Gateway>) {}
+}
+
+impl Asked {
     /// Runs it. Dropping the future means that the caller left.
     ///
     /// # Errors
     /// When the function did not run, or the platform failed. What the function did wrong is in [`Ran`].
-    pub(super) async fn run(&self, gateway: &Arc<Gateway>) -> Result<Ran, Fault> {
+    async fn run(&self, gateway: &Arc<Gateway>) -> Result<Ran, Fault> {
         let revision = &self.revision;
         let timeout = Duration::from_millis(revision.settings.timeout.as_millis());
         let deadline = Deadline::after(self.arrived, self.time, timeout);

@@ -34,6 +34,26 @@ fn a_path_names_a_function() {
 }
 
 #[test]
+fn a_path_names_a_call_in_the_background() {
+    let background = |path_from| {
+        Ok(Target::Background {
+            name: "hello".parse().unwrap(),
+            path_from,
+        })
+    };
+    assert_eq!(ask("/async-function/hello", "localhost"), background(21));
+    assert_eq!(ask("/async-function/hello/a?b", "127.0.0.1:1"), background(21));
+    assert_eq!(ask("/async-function", "localhost"), Ok(Target::Platform));
+    assert_eq!(
+        ask("/async-function/Hello", "localhost"),
+        Err(Code::InvalidFunctionName)
+    );
+    assert_eq!(ask("/async-function/", "localhost"), Err(Code::InvalidFunctionName));
+    // At the function's own host the whole path is its own.
+    assert_eq!(ask("/async-function/other", "hello.localhost"), function("hello", 0));
+}
+
+#[test]
 fn a_host_names_a_function() {
     assert_eq!(ask("/", "hello.localhost:8080"), function("hello", 0));
     assert_eq!(ask("/function/other", "HELLO.localhost"), function("hello", 0));

@@ -26,6 +26,7 @@ use crate::request_id::RequestId;
 use crate::server::Takeover;
 
 /// A request that is known to be for a function.
+#[derive(Clone)]
 pub(crate) struct Call {
     /// Its id.
     pub(crate) id: RequestId,
@@ -43,13 +44,38 @@ pub(crate) struct Call {
 
 /// Answers a request. The reply always has `x-fn-request-id`, and the other `x-fn-*` once an instance was found.
 pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<Body>) -> Response<Body> {
+    answer(gateway, call, request)
+        .await
+        .unwrap_or_else(|unanswered| unanswered.response)
+}
+
+/// A call that got no reply of its function.
+pub(crate) struct Unanswered {
+    /// Why.
+    pub(crate) code: Code,
+    /// Whether it had an instance: the function may have done part of the work.
+    pub(crate) ran: bool,
+    /// What its caller reads.
+    pub(crate) response: Response<Body>,
+}
+
+/// The same, for who has to know whether it was the function that replied.
+pub(crate) async fn answer(
+    gateway: &Arc<Gateway>,
+    call: Call,
+    request: Request<Body>,
+) -> Result<Response<Body>, Box<Unanswered>> {
     let (mut head, body) = request.into_parts();
     let revision = match admission::find(gateway, &call.name) {
         Ok(revision) => revision,
         Err(outcome) => {
             outcome.log(call.id);
             gateway.telemetry.refused(outcome.code());
-            return outcome.response(call.id);
+            return Err(Box::new(Unanswered {
+                code: outcome.code(),
+                ran: false,
+                response: outcome.response(call.id),
+            }));
         }
     };
     let mut invocation = Invocation::new(gateway.clone(), revision.clone(), call.id, call.arrived);
@@ -69,12 +95,17 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
         }
     };
     match answered.await.and_then(|answer| checked(gateway, &call, answer)) {
-        Ok(answer) => respond(answer, &head.method, invocation),
+        Ok(answer) => Ok(respond(answer, &head.method, invocation)),
         Err(outcome) => {
             let mut response = outcome.response(call.id);
             invocation.tell(response.headers_mut(), None);
+            let ran = invocation.has_instance();
             invocation.end_with(&outcome);
-            response
+            Err(Box::new(Unanswered {
+                code: outcome.code(),
+                ran,
+                response,
+            }))
         }
     }
 }

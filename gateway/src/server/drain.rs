@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 pub struct Drain {
     begin: CancellationToken,
     cut: CancellationToken,
-    connections: TaskTracker,
+    tasks: TaskTracker,
 }
 
 impl Drain {
@@ -33,7 +33,7 @@ impl Drain {
     /// Begins: listeners stop, idle connections close, busy ones close after their reply.
     pub fn begin(&self) {
         self.begin.cancel();
-        self.connections.close();
+        self.tasks.close();
     }
 
     /// Cuts: what is still in flight is dropped.
@@ -57,21 +57,21 @@ impl Drain {
         self.cut.cancelled().await;
     }
 
-    /// Waits until the last connection has ended, at most `bound`; then cuts. Call after [`Drain::begin`]. Says how many were cut.
+    /// Waits until the last task has ended, at most `bound`; then cuts. Call after [`Drain::begin`]. Says how many were cut.
     pub async fn finish(&self, bound: Duration) -> usize {
-        let finished = tokio::time::timeout(bound, self.connections.wait());
+        let finished = tokio::time::timeout(bound, self.tasks.wait());
         let left = tokio::select! {
-            result = finished => if result.is_ok() { 0 } else { self.connections.len() },
-            () = self.is_cut() => self.connections.len(),
+            result = finished => if result.is_ok() { 0 } else { self.tasks.len() },
+            () = self.is_cut() => self.tasks.len(),
         };
         self.cut();
-        self.connections.wait().await;
+        self.tasks.wait().await;
         left
     }
 
-    /// Runs a connection as a task that [`Drain::finish`] waits for.
-    pub(super) fn track(&self, connection: impl Future<Output = ()> + Send + 'static) {
-        self.connections.spawn(connection);
+    /// Runs a connection, or a call that has none, as a task that [`Drain::finish`] waits for. It has to end soon after the cut.
+    pub(crate) fn track(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(task);
     }
 }
 

@@ -1,0 +1,146 @@
+//! Calls that nobody waits for: Lambda's invocations of the type `Event`, and those of `/async-function`.
+//!
+//! They live in this process's memory: a server that ends forgets those that are not done, and names each in its log. A call that finds no
+//! instance is tried again until it is too old; one that ran is not run again, however it ended.
+//!
+//! ```text
+//! accepted --> attempt --> done
+//!    ^           |
+//!    |           +--> nothing ran: wait, twice as long each time --+
+//!    +-------------------------------------------------------------+--> lost: it is too old, it never can run, or the server stops
+//! ```
+//!
+//! The drain waits for them as it does for connections. When it begins, those that wait are lost at once and those that run go on; when it cuts, these
+//! are lost as well.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use functions::FunctionName;
+use tokio::sync::Semaphore;
+
+use crate::gateway::Gateway;
+use crate::request_id::RequestId;
+use crate::telemetry::Background as Metric;
+
+/// Calls that may be accepted and not done at one time.
+pub(crate) const ROOM: usize = 1000;
+/// Most bytes of the body of one: Lambda's own bound for an event.
+pub(crate) const MOST_BODY: u64 = 1024 * 1024;
+/// How long a body may take to arrive.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// How old a call may become before it has begun: six hours, Lambda's own bound.
+const OLDEST: Duration = Duration::from_secs(6 * 60 * 60);
+/// The first wait of a call that found no instance, and the longest.
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// A call that can be tried more than once.
+pub(crate) trait Job: Send + 'static {
+    /// Its function.
+    fn function(&self) -> &FunctionName;
+    /// Its id, by which the log names it.
+    fn id(&self) -> RequestId;
+    /// Tries it.
+    fn attempt(&mut self, gateway: &Arc<Gateway>) -> impl Future<Output = Attempt> + Send;
+    /// What is left to do after the last attempt when none ended well.
+    fn lost(self, gateway: &Arc<Gateway>) -> impl Future<Output = ()> + Send;
+}
+
+/// How an attempt ended.
+pub(crate) enum Attempt {
+    /// The function ran.
+    Done,
+    /// Nothing ran, for this reason; later there may be room.
+    Later(String),
+    /// Nothing ran and nothing will, for this reason.
+    Never(String),
+}
+
+/// As many calls as may be are not done yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{ROOM} calls wait in the background already")]
+pub(crate) struct Full;
+
+/// Room for calls. Dropping it ends nothing: each call is a task of its own.
+#[derive(Debug)]
+pub(crate) struct Background {
+    room: Arc<Semaphore>,
+}
+
+impl Default for Background {
+    fn default() -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(ROOM)),
+        }
+    }
+}
+
+impl Background {
+    /// Takes a call in and runs it.
+    ///
+    /// # Errors
+    /// [`Full`].
+    pub(crate) fn accept(&self, gateway: Arc<Gateway>, job: impl Job) -> Result<(), Full> {
+        let Ok(permit) = self.room.clone().try_acquire_owned() else {
+            gateway.telemetry.background(Metric::Refused);
+            return Err(Full);
+        };
+        let drain = gateway.drain.clone();
+        let named = Named {
+            function: job.function().clone(),
+            id: job.id(),
+        };
+        let (waiting, cut) = (gateway.telemetry.background_waits(), drain.clone());
+        drain.track(async move {
+            let _held = (permit, waiting);
+            let ended = tokio::select! {
+                ended = run(&gateway, job, &named) => ended,
+                () = cut.is_cut() => named.lost("the server has stopped before it and its callback were done", None),
+            };
+            gateway.telemetry.background(ended);
+        });
+        Ok(())
+    }
+}
+
+/// How the log names a call.
+struct Named {
+    function: FunctionName,
+    id: RequestId,
+}
+
+impl Named {
+    fn lost(&self, why: &str, reason: Option<&str>) -> Metric {
+        let (function, request) = (&self.function, self.id);
+        match reason {
+            Some(reason) => tracing::warn!(%function, %request, why, "a call in the background is lost: {reason}"),
+            None => tracing::warn!(%function, %request, why, "a call in the background is lost"),
+        }
+        Metric::Lost
+    }
+}
+
+async fn run(gateway: &Arc<Gateway>, mut job: impl Job, named: &Named) -> Metric {
+    let accepted = Instant::now();
+    let mut wait = FIRST_WAIT;
+    let (why, reason) = loop {
+        let reason = match job.attempt(gateway).await {
+            Attempt::Done => return Metric::Done,
+            Attempt::Never(reason) => break ("it can't be run", reason),
+            Attempt::Later(reason) => reason,
+        };
+        if accepted.elapsed() + wait > OLDEST {
+            break ("it is too old", reason);
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = gateway.drain.begun() => break ("the server is shutting down", reason),
+        }
+        wait = (wait * 2).min(LONGEST_WAIT);
+    };
+    let ended = named.lost(why, Some(&reason));
+    job.lost(gateway).await;
+    ended
+}
