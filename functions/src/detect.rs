@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::manifest::watchdog;
 use crate::{Manifest, Runtime};
 
 /// Files that may hold a Python handler, in the order they are looked at, with the function looked for first. A file that has
@@ -188,8 +189,8 @@ pub fn detect_as(
 }
 
 impl Manifest {
-    /// What `dir` holds, given `runtime`, `handler` and `http.command` of this manifest, and the function that `FUNCTION_TARGET` names in
-    /// its environment, as the Functions Framework does.
+    /// What `dir` holds, given `runtime`, `handler` and `http.command` of this manifest, the function that `FUNCTION_TARGET` names in
+    /// its environment, as the Functions Framework does, and the server that `mode` and `fprocess` name there, as OpenFaaS does.
     ///
     /// # Errors
     /// See [`detect_as`].
@@ -203,6 +204,15 @@ impl Manifest {
                     runtime: Runtime::Http,
                     handler: command.join(" "),
                 })
+            }
+            None if self.handler.is_none() && self.runtime.is_none_or(|runtime| runtime == Runtime::Http) => {
+                match watchdog::command(&self.env) {
+                    Some(line) => Ok(Detected {
+                        runtime: Runtime::Http,
+                        handler: line.to_owned(),
+                    }),
+                    None => detect_as(dir, self.runtime, None, target),
+                }
             }
             _ => detect_as(dir, self.runtime, self.handler.as_deref(), target),
         }

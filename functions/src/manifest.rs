@@ -17,6 +17,7 @@ mod resolve;
 mod settings;
 mod suggest;
 mod typed;
+pub(crate) mod watchdog;
 
 pub use keys::{Bounds, KEYS, Key, Kind};
 pub use reference::reference;

@@ -218,6 +218,9 @@ pub struct Plan {
     /// TCP port of 127.0.0.1 inside on which the host listens, from before the program is executed; see
     /// [`crate::Sandbox::take_listener`]. `None`: on none.
     pub listen: Option<NonZeroU16>,
+    /// Whether the program may be asked to end, see [`crate::Sandbox::terminate`]. Costs pid 1 one capability over processes
+    /// of its own sandbox.
+    pub terminable: bool,
 }
 
 impl Plan {
@@ -309,6 +312,7 @@ impl Plan {
             cwd: self.cwd.clone(),
             lanes: self.lanes,
             listen: self.listen,
+            terminable: self.terminable,
         }
     }
 }
@@ -336,6 +340,7 @@ pub(crate) struct BindPlan {
     pub(crate) cwd: String,
     pub(crate) lanes: u8,
     pub(crate) listen: Option<NonZeroU16>,
+    pub(crate) terminable: bool,
 }
 
 /// What a slot gets whose program was started ahead of it.
@@ -388,6 +393,7 @@ mod tests {
             cwd: "/".into(),
             lanes: 1,
             listen: None,
+            terminable: false,
         }
     }
 

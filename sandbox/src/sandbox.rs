@@ -428,6 +428,13 @@ impl Sandbox {
         self.leaf.freeze().map_err(|error| error.source)
     }
 
+    /// Asks its program to end: SIGTERM for the first process of the plan, if that is terminable. Nothing waits for it, and nothing says
+    /// whether it came; [`Sandbox::gone`] tells when the program has ended, and pid 1 with it. One that is frozen hears it when it is thawed.
+    pub fn terminate(&self) {
+        // Nobody is there any more to be asked, or the queue is full of wishes: whoever waits kills it in the end.
+        let _unsaid = self.say(&ToSlot::Terminate, &[]);
+    }
+
     /// Kills everything in it, now; [`Sandbox::gone`] tells when it is done.
     pub fn kill(&self) {
         // Two ways, as either may be blocked: pid 1 exits at the end of its socket, unless it is frozen, and the spawner kills it.

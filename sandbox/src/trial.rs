@@ -62,6 +62,7 @@ async fn run(config: SpawnerConfig) -> Result<String, Failure> {
         cwd: "/".into(),
         lanes: 1,
         listen: None,
+        terminable: false,
     };
     let sandbox = spawner.launch(&plan).await.map_err(|error| match error {
         LaunchError::Stage { failure, .. } => Failure::Stage(failure),

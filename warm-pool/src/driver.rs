@@ -42,8 +42,8 @@ use crate::shelf::Counts;
 
 /// Starts of one revision that may compute at the same time, for each processor.
 const RAMP_PER_PROCESSOR: usize = 2;
-/// How long the last instances may take to be gone after they were killed.
-const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// How long the last instances may take to be gone after they were killed, or asked to end: the longest `http.grace`, and some.
+const LAST_PATIENCE: Duration = Duration::from_secs(15);
 
 /// See the module's head.
 pub(crate) struct Driver {

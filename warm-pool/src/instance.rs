@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use functions::BootId;
 use functions::Revision;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::channel::Channel;
 use crate::driver::launcher::{Confined, Stages};
@@ -17,6 +17,7 @@ use crate::fate::Fate;
 use crate::frost::Frost;
 use crate::lane::Lane;
 use crate::log_tap::LogTap;
+use crate::plan::grace;
 use crate::runtime_api::Server;
 use crate::shelf::{InstanceId, KillCause};
 use crate::start::{ColdReason, Start};
@@ -56,16 +57,32 @@ pub(crate) struct Instance {
     pub(crate) silent: AtomicU32,
     /// Why the pool killed it, if it did.
     pub(crate) killed: OnceLock<KillCause>,
+    /// Rings when it was asked to end.
+    pub(crate) leaving: Notify,
     /// How it ended; `None` while it has not.
     pub(crate) fate: watch::Sender<Option<Fate>>,
 }
 
 impl Instance {
-    /// Kills it for `cause`; the first cause given is the one that counts.
+    /// Ends it for `cause`; the first cause given is the one that counts. It is killed, unless the cause is a gentle one and its program has a
+    /// grace: then it is asked to end, and its life kills it when the grace is over.
     pub(crate) fn kill(&self, cause: KillCause) {
         // Whoever finds it dead later asks for the cause, so that has to stand first.
         let _ = self.killed.set(cause);
-        self.body.kill();
+        match grace(&self.revision).filter(|_| cause.is_gentle()) {
+            Some(_) => {
+                self.thaw(u64::MAX);
+                self.body.terminate();
+                self.leaving.notify_one();
+            }
+            None => self.body.kill(),
+        }
+    }
+
+    /// Waits until it is asked to end, then as long as its program may take for that.
+    pub(crate) async fn overstayed(&self) {
+        self.leaving.notified().await;
+        tokio::time::sleep(grace(&self.revision).unwrap_or_default()).await;
     }
 
     /// Freezes it in its turn. `false` where no instance can be frozen.

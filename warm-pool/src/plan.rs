@@ -1,11 +1,25 @@
 //! From a revision and the way to launch it to the plan of a sandbox. Nothing here runs anything.
 
+use std::time::Duration;
+
 use functions::runtimes::{Launch, Program, RUNTIME_API_PORT};
 use functions::{Revision, RootfsMode, Runtime};
 use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Rootfs};
 
 /// The cgroup of all sandboxes: a slot stands in it before it is anybody's.
 pub(crate) const GROUP: &str = "slots";
+
+/// How long a runtime of Lambda may take to end: what Lambda gives one that has an extension.
+const LAMBDA_GRACE: Duration = Duration::from_millis(500);
+
+/// How long an instance of `revision` that is let go may take to end after SIGTERM. `None`: it is killed, for what it runs has nothing to end.
+pub(crate) fn grace(revision: &Revision) -> Option<Duration> {
+    match revision.settings.runtime {
+        Runtime::Http => Some(revision.settings.http.grace.duration()),
+        Runtime::Lambda => Some(LAMBDA_GRACE),
+        Runtime::Python | Runtime::Node | Runtime::Stdio | Runtime::Fdk => None,
+    }
+}
 
 /// What a sandbox of `revision` is built from.
 pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanError> {
@@ -36,6 +50,7 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
             Runtime::Http | Runtime::Lambda | Runtime::Fdk => 0,
         },
         listen: (settings.runtime == Runtime::Lambda).then_some(RUNTIME_API_PORT),
+        terminable: grace(revision).is_some(),
     })
 }
 

@@ -253,7 +253,9 @@ impl Shelf {
             return;
         }
         let revision = slot.revision;
-        let cause = slot.drain_cause().unwrap_or(KillCause::Poisoned(poison));
+        // What may end by itself otherwise may not after this.
+        let harsh = slot.drain_cause().filter(|cause| !cause.is_gentle());
+        let cause = harsh.unwrap_or(KillCause::Poisoned(poison));
         let spared = slot.leased() > 0 && poison.spares_neighbours();
         if spared {
             slot.drain(cause);

@@ -254,7 +254,16 @@ pub const KEYS: &[Key] = &[
             "32767",
             "Lower ones need a right that functions lack, and higher ones the kernel gives to whoever connects.",
         ),
-        doc: "The port that the server listens on. It finds the number in the variable `PORT`.",
+        doc: "The port that the server listens on. It finds the number in the variable `PORT`. Without it, the port of \
+              `http_upstream_url` in `env`, where OpenFaaS has it.",
+    },
+    Key {
+        name: "http.grace",
+        kind: Kind::Span,
+        default: Some("2s"),
+        bounds: bounds("10ms", "10s", "Whoever stops the server waits for it."),
+        doc: "How long the server may take to end after SIGTERM, when an instance is let go: after `idle`, for a newer revision, \
+              or because `fn serve` stops. Then it is killed.",
     },
 ];
 

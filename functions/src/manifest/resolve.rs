@@ -7,6 +7,7 @@ use std::str::FromStr;
 use super::keys::{KEYS, Key};
 use super::settings::{Ahead, Http, Reuse, Runtime, Scale, Settings, Signature, Stdio};
 use super::typed::Manifest;
+use super::watchdog;
 use crate::detect::Detected;
 use crate::{ByteSize, FunctionName, one_line};
 
@@ -167,6 +168,12 @@ pub enum ResolveError {
         /// The name.
         name: String,
     },
+    /// The variable of of-watchdog that says where the server listens names another machine, or no port.
+    #[error("http_upstream_url {address:?} is not an address of this machine with a port")]
+    Upstream {
+        /// The value.
+        address: String,
+    },
     /// An argument with a NUL byte.
     #[error("argument {index} of {key} has a NUL byte")]
     ArgsNul {
@@ -223,6 +230,7 @@ impl ResolveError {
             ResolveError::CommandTwice => "Remove one of the two.",
             ResolveError::HandlerLine { .. } => "Write one line of at most 512 bytes, such as `gunicorn app:app`.",
             ResolveError::EnvHttp { .. } => "Set http.port for another port; the other names can't be chosen.",
+            ResolveError::Upstream { .. } => "Write for example `http://127.0.0.1:5000`.",
             ResolveError::ArgsRuntime { .. } => "Remove the section [stdio], or set runtime to stdio.",
             ResolveError::ArgsCount { .. } | ResolveError::ArgsBytes { .. } => {
                 "Put long argument lists into a file of the bundle."
@@ -274,6 +282,10 @@ impl Manifest {
         };
         check_handler(runtime, &handler)?;
 
+        let upstream = match runtime {
+            Runtime::Http => watchdog::port(&self.env).map_err(|address| ResolveError::Upstream { address })?,
+            _ => None,
+        };
         let alone = self.reuse == Some(Reuse::Request);
         let concurrency = match runtime {
             Runtime::Http if !alone => Some(HTTP_CONCURRENCY),
@@ -311,7 +323,8 @@ impl Manifest {
             },
             http: Http {
                 command: self.http.command.clone().unwrap_or_default(),
-                port: bounded("http.port", decided(self.http.port, default.http.port))?,
+                port: bounded("http.port", decided(self.http.port.or(upstream), default.http.port))?,
+                grace: bounded("http.grace", decided(self.http.grace, default.http.grace))?,
             },
         };
         if !settings.signature.fits(runtime) {

@@ -160,6 +160,15 @@ pub struct Http {
     pub command: Vec<String>,
     /// The port that the program listens on.
     pub port: u16,
+    /// How long the program may take to end after SIGTERM.
+    #[serde(default = "Http::default_grace")]
+    pub grace: Span,
+}
+
+impl Http {
+    fn default_grace() -> Span {
+        Http::default().grace
+    }
 }
 
 impl Default for Http {
@@ -167,6 +176,7 @@ impl Default for Http {
         Http {
             command: Vec::new(),
             port: 8080,
+            grace: Span::secs(2),
         }
     }
 }

@@ -112,6 +112,9 @@ pub struct HttpTyped {
     /// `http.command`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub command: Option<Vec<String>>,
+    /// `http.grace`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Span>,
     /// `http.port`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
@@ -247,6 +250,7 @@ impl Manifest {
             "stdio.args" => self.stdio.args = read(value)?,
             "http.command" => self.http.command = read(value)?,
             "http.port" => self.http.port = read(value)?,
+            "http.grace" => self.http.grace = read(value)?,
             // A key that KEYS holds and this does not is found by the test that sets every default.
             other => return Err(de::Error::custom(UnknownKey::new(other.to_owned()))),
         }

@@ -9,6 +9,7 @@ mod lane;
 mod program;
 mod serve;
 mod sweep;
+mod watchdog;
 
 pub use serve::{Resident, serve};
 

@@ -65,13 +65,14 @@ fn every_manifest_is_valid_and_every_directory_is_what_it_looks_like() {
             "hello-node" | "api-node" | "express-node" | "fetch-node" => (Runtime::Node, "index.handler"),
             "hello-shell" => (Runtime::Stdio, "handler.sh"),
             "hello-http" => (Runtime::Http, "python3 app.py"),
+            "hello-openfaas" => (Runtime::Http, "python3 index.py"),
             "hello-lambda" => (Runtime::Lambda, "bootstrap"),
             "hello-fdk" => (Runtime::Fdk, "fdk /function/func.py handler"),
             other => panic!("{other} is not known here"),
         };
         assert_eq!((detected.runtime, detected.handler.as_str()), (runtime, handler));
     }
-    assert_eq!(seen, 15);
+    assert_eq!(seen, 16);
 }
 
 #[test]

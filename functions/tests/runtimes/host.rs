@@ -238,6 +238,11 @@ impl Instance {
 
     /// The stdio resident with any files and command line. Files are executable.
     pub(crate) fn stdio_files(files: &[(&str, &str)], argv: &[&str], lanes: usize) -> Instance {
+        Instance::stdio_with(files, argv, lanes, &[])
+    }
+
+    /// The same with more in its environment.
+    pub(crate) fn stdio_with(files: &[(&str, &str)], argv: &[&str], lanes: usize, env: &[(&str, &str)]) -> Instance {
         let dir = directory(files);
         let (ours, theirs): (Vec<_>, Vec<_>) = (0..lanes).map(|_| UnixStream::pair().unwrap()).unzip();
         let resident = Resident {
@@ -246,7 +251,13 @@ impl Instance {
             env: vec![
                 ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
                 ("GREETING".to_owned(), "hello".to_owned()),
-            ],
+            ]
+            .into_iter()
+            .chain(
+                env.iter()
+                    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
+            )
+            .collect(),
             cwd: dir.path().to_owned(),
         };
         let (log, _) = std::io::pipe().unwrap();

@@ -45,6 +45,30 @@ fn a_request_is_in_the_environment_and_nothing_else() {
 }
 
 #[test]
+fn the_variables_of_a_classic_watchdog_change_what_passes() {
+    let script = "#!/bin/sh\necho out\necho err >&2\nenv | grep -c ^REQUEST_METHOD\ntrue\n";
+    let env = [
+        ("content_type", "text/plain"),
+        ("combine_output", "true"),
+        ("cgi_headers", "false"),
+    ];
+    let mut instance = Instance::stdio_with(&[("handler", script)], &["./handler"], 1, &env);
+    instance.ready();
+    instance.send_call(0, &[("REQUEST_METHOD", "PUT")], b"");
+    let answer = instance.answer(0);
+    let (head, body) = answer.streamed();
+    assert_eq!(
+        (head.headers.len(), &head.headers["content-type"]),
+        (1, &"text/plain".parse().unwrap())
+    );
+    assert_eq!(String::from_utf8(body).unwrap(), "out\nerr\n0\n");
+    // Both ends of the pipe end with the program: a second call is answered as well.
+    instance.send_call(0, &[], b"");
+    assert_eq!(instance.answer(0).streamed().1, b"out\nerr\n0\n");
+    assert_eq!(instance.close(), Some(0));
+}
+
+#[test]
 fn an_empty_reply_is_a_reply() {
     let mut instance = shell("exit 0");
     assert_eq!(echo(&mut instance, b""), b"");

@@ -9,8 +9,8 @@
 //!
 //! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. So is the end of the
 //! worker, also of one that is parked. It looks there while it waits and while it reaps; in between, and while it is frozen,
-//! only the spawner's kill reaches it. One word does not end a sandbox that runs: the wish for a TCP socket ([`tcp`]), which
-//! names nothing, so that nothing of what runs inside decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
+//! only the spawner's kill reaches it. Two words do not end a sandbox that runs: the wish for a TCP socket ([`tcp`]), and that the
+//! worker be asked to end. They name nothing, so that nothing of what runs inside decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
 //! in; foreign code inside can neither signal it (it is pid 1), nor trace it (it is not dumpable).
 
 use std::fs::File;
@@ -21,7 +21,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, fchown, sethostname, setsid};
@@ -49,6 +49,8 @@ pub(crate) enum ToSlot {
     Show(ShowPlan),
     /// Make a TCP socket. What to answer through comes beside it.
     Socket,
+    /// Ask the worker to end.
+    Terminate,
 }
 
 /// What pid 1 tells the host.
@@ -187,7 +189,10 @@ fn serve(
             let began = Instant::now();
             listener = bind.listen.map(tcp::listen).transpose()?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
-            worker::drop_capabilities()?;
+            match bind.terminable {
+                true => worker::keep_kill()?,
+                false => worker::drop_capabilities()?,
+            }
             phases.confine = follow(ours, told)?.unwrap_or_default();
             phases.exec = micros(began.elapsed());
         }
@@ -214,7 +219,7 @@ fn serve(
             }
             phases.rootfs = micros(began.elapsed());
         }
-        ToSlot::Show(_) | ToSlot::Socket => return Err(out_of_order()),
+        ToSlot::Show(_) | ToSlot::Socket | ToSlot::Terminate => return Err(out_of_order()),
     }
     say_bound(control, *phases, listener)?;
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
@@ -367,6 +372,10 @@ pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Reape
         if both[1].revents().is_some_and(|events| !events.is_empty()) {
             match packet::receive::<ToSlot>(control).at(Stage::Message)? {
                 Some((ToSlot::Socket, beside)) => tcp::answer(beside),
+                Some((ToSlot::Terminate, _)) => {
+                    // It has ended, which is seen next, or its ids are not ours and the plan said nothing of this.
+                    let _unheard = worker.map(|worker| kill(worker, Signal::SIGTERM));
+                }
                 Some((word, _)) => return Ok(Reaped::Told(word)),
                 None => return Ok(Reaped::HostGone),
             }

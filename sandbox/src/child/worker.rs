@@ -162,6 +162,15 @@ pub(crate) fn drop_capabilities() -> Result<(), StageError> {
     hold(CapabilitySet::empty(), CapabilitySet::empty())
 }
 
+/// The same for pid 1 of a program that is to be asked to end: foreign code may have another user id than pid 1, which then needs
+/// the right to signal it. In its own pid namespace pid 1 can name no process but those of its sandbox, and it is never executed anew.
+pub(crate) fn keep_kill() -> Result<(), StageError> {
+    bound_to(CapabilitySet::KILL)?;
+    lock_rules()?;
+    rustix::thread::clear_ambient_capability_set().at(Stage::Capabilities)?;
+    hold(CapabilitySet::KILL, CapabilitySet::empty())
+}
+
 /// Takes all but `kept` out of the bounding set.
 pub(super) fn bound_to(kept: CapabilitySet) -> Result<(), StageError> {
     for bit in 0..64 {

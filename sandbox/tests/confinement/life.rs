@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 
 use sandbox::{Exit, LaunchError, Program, Stage};
 
-use crate::setting::{House, launch, leaves, read_all};
+use crate::setting::{House, launch, leaves, read_all, wait_for};
 
 #[tokio::test]
 async fn exits_and_signals_are_told_apart() {
@@ -133,5 +133,54 @@ async fn many_at_once() {
     });
     for (expected, got) in futures_util::future::join_all(starts).await {
         assert_eq!(expected, got);
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_may_be_asked_to_end_is_asked() {
+    let house = House::new().await;
+    let script = "trap 'exit 7' TERM; echo up; while :; do sleep 1000 & wait $!; done";
+    let mut plan = house.plan(&["/bin/sh", "-c", script]);
+    plan.terminable = true;
+    let mut sandbox = launch(&house, &plan).await;
+    let log = sandbox.take_log().unwrap();
+    wait_for(&log, "up\n");
+    sandbox.terminate();
+    assert_eq!(sandbox.gone().await.exit, Exit::Code(7));
+    // One that does not listen is still killed.
+    let mut plan = house.plan(&["/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 1000; done"]);
+    plan.terminable = true;
+    let mut sandbox = launch(&house, &plan).await;
+    wait_for(&sandbox.take_log().unwrap(), "up\n");
+    sandbox.terminate();
+    // Pid 1 has heard the word once it has made a socket after it.
+    sandbox.tcp_socket().await.unwrap();
+    assert!(!sandbox.has_ended());
+    sandbox.kill();
+    sandbox.gone().await;
+}
+
+#[tokio::test]
+async fn pid_1_holds_one_right_more_for_that_and_no_other() {
+    let house = House::new().await;
+    for terminable in [false, true] {
+        let mut plan = house.plan(&[
+            "/bin/sh",
+            "-c",
+            "grep -E '^(Uid|CapEff|CapPrm|CapBnd|CapAmb|CapInh)' /proc/1/status",
+        ]);
+        plan.terminable = terminable;
+        let (text, _) = house.run(&plan).await;
+        let kill = u64::from(terminable) << 5;
+        for line in text.lines().filter(|line| line.starts_with("Cap")) {
+            let (name, value) = line.split_once(":\t").unwrap();
+            let expected = if ["CapEff", "CapPrm", "CapBnd"].contains(&name) {
+                kill
+            } else {
+                0
+            };
+            assert_eq!(u64::from_str_radix(value, 16).unwrap(), expected, "{line}");
+        }
+        assert_eq!(text.lines().count(), 6, "{text}");
     }
 }

@@ -126,6 +126,7 @@ impl House {
             cwd: "/function".into(),
             lanes: 1,
             listen: None,
+            terminable: false,
         }
     }
 

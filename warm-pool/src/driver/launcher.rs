@@ -149,6 +149,8 @@ pub struct Launched {
 pub trait Confined: Send + Sync + 'static {
     /// Kills all of it. Harmless when it is gone already.
     fn kill(&self);
+    /// Asks its program to end, and does not wait.
+    fn terminate(&self) {}
     /// Waits until nothing of it is left. May be awaited many times.
     fn gone(&self) -> Later<'_, Ending>;
     /// What it uses now.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Instant;
 
 use functions::Revision;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::bring_up::{Failed, Output, Ready, bring_up};
@@ -72,6 +72,7 @@ pub(crate) async fn live(birth: Birth) {
                 given_up: Mutex::default(),
                 silent: AtomicU32::default(),
                 killed: OnceLock::new(),
+                leaving: Notify::new(),
                 fate: watch::Sender::new(None),
             });
             let accepted = fleet
@@ -82,8 +83,14 @@ pub(crate) async fn live(birth: Birth) {
             }
             let ending = tokio::select! {
                 ending = instance.body.gone() => ending,
+                () = instance.overstayed() => {
+                    instance.body.kill();
+                    instance.body.gone().await
+                }
                 () = cancel.cancelled() => {
-                    instance.kill(KillCause::Retired);
+                    // There is no pool any more for which it could end in peace.
+                    let _ = instance.killed.set(KillCause::Retired);
+                    instance.body.kill();
                     instance.body.gone().await
                 }
             };

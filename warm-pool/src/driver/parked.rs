@@ -123,6 +123,7 @@ fn plan(runtimes: &HostRuntimes) -> Option<Plan> {
         cwd: launch.cwd,
         lanes: 1,
         listen: None,
+        terminable: false,
     })
 }
 

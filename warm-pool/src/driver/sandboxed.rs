@@ -243,6 +243,10 @@ impl Confined for Body {
         self.sandbox.kill();
     }
 
+    fn terminate(&self) {
+        self.sandbox.terminate();
+    }
+
     fn gone(&self) -> Later<'_, Ending> {
         Box::pin(async {
             let obituary = self.sandbox.gone().await;

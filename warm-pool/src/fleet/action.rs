@@ -169,10 +169,11 @@ impl Fleet {
                 cancel,
                 cause,
             } => {
-                if let Some(instance) = instance {
-                    instance.kill(cause);
+                match instance {
+                    Some(instance) => instance.kill(cause),
+                    // What is still starting is called off.
+                    None => cancel.cancel(),
                 }
-                cancel.cancel();
             }
         }
     }

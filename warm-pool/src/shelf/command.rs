@@ -112,6 +112,11 @@ pub(crate) enum KillCause {
 }
 
 impl KillCause {
+    /// Whether the instance did nothing wrong, and nobody waits for what it holds: it may end by itself.
+    pub(crate) fn is_gentle(self) -> bool {
+        matches!(self, KillCause::Idle | KillCause::Retired | KillCause::Closing)
+    }
+
     pub(super) fn reason(self) -> Option<ColdReason> {
         match self {
             KillCause::Idle => Some(ColdReason::ScaledToZero),

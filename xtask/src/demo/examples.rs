@@ -63,6 +63,15 @@ pub(super) const EXAMPLES: &[Example] = &[
         compared: false,
     },
     Example {
+        name: "hello-openfaas",
+        dir: "hello-openfaas",
+        path: "",
+        curl: &["--data", "Ada"],
+        answers: "Hello, Ada!",
+        keeps_its_process: true,
+        compared: false,
+    },
+    Example {
         name: "hello-lambda",
         dir: "hello-lambda",
         path: "?name=Ada",

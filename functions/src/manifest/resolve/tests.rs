@@ -62,6 +62,7 @@ fn both_ends_of_every_bound_hold_and_nothing_beyond() {
         ("idle", "9ms", "25h"),
         ("concurrency", "0", "65"),
         ("http.port", "1023", "32768"),
+        ("http.grace", "9ms", "11s"),
         ("queue", "", "100001"),
         ("max_body", "", "1025GiB"),
         ("scale.min", "", "1001"),
@@ -225,6 +226,11 @@ fn an_http_function_has_a_command_and_a_port() {
         ("gunicorn app:app", 1)
     );
     assert!(resolve_as(Runtime::Http, &[command, ("max_body", "7GiB")]).is_ok());
+    let upstream = ("env.upstream_url", "http://127.0.0.1:5000");
+    assert_eq!(resolve_as(Runtime::Http, &[command, upstream]).unwrap().http.port, 5000);
+    let both = resolve_as(Runtime::Http, &[command, upstream, ("http.port", "3000")]);
+    assert_eq!(both.unwrap().http.port, 3000, "what fn.toml says itself comes first");
+    assert_eq!(settings.http.grace.as_millis(), 2000);
     let refused = |typed: &[(&str, &str)]| resolve_as(Runtime::Http, typed).unwrap_err();
     let errors = [
         refused(&[("http.command", "[]")]),
@@ -234,10 +240,11 @@ fn an_http_function_has_a_command_and_a_port() {
         refused(&[("handler", " ")]),
         refused(&[command, ("env.PORT", "1")]),
         refused(&[command, ("env.K_SERVICE", "x")]),
+        refused(&[command, ("env.http_upstream_url", "http://10.0.0.1:80")]),
         refused(&[("http.command", "[\"a\\u0000\"]")]),
         resolve_as(Runtime::Python, &[("runtime", "python"), command]).unwrap_err(),
     ];
-    let expected: [fn(&ResolveError) -> bool; 9] = [
+    let expected: [fn(&ResolveError) -> bool; 10] = [
         |e| matches!(e, ResolveError::CommandEmpty),
         |e| matches!(e, ResolveError::CommandEmpty),
         |e| matches!(e, ResolveError::CommandTwice),
@@ -245,6 +252,7 @@ fn an_http_function_has_a_command_and_a_port() {
         |e| matches!(e, ResolveError::HandlerLine { .. }),
         |e| matches!(e, ResolveError::EnvHttp { .. }),
         |e| matches!(e, ResolveError::EnvHttp { .. }),
+        |e| matches!(e, ResolveError::Upstream { .. }),
         |e| {
             matches!(
                 e,

@@ -36,6 +36,8 @@ pub(super) struct Invocation {
     pub(super) seq: u32,
     boot_id: BootId,
     program: Program,
+    /// What the reply says of its type.
+    content_type: Option<String>,
     started: Instant,
     stdin: VecDeque<Bytes>,
     stdin_bytes: usize,
@@ -61,11 +63,12 @@ struct Exit {
 }
 
 impl Invocation {
-    pub(super) fn new(seq: u32, boot_id: BootId, program: Program) -> Invocation {
+    pub(super) fn new(seq: u32, boot_id: BootId, program: Program, content_type: Option<String>) -> Invocation {
         Invocation {
             seq,
             boot_id,
             program,
+            content_type,
             started: Instant::now(),
             stdin: VecDeque::new(),
             stdin_bytes: 0,
@@ -201,7 +204,12 @@ impl Invocation {
             let head = Head {
                 boot_id: self.boot_id,
                 status: 200,
-                headers: Vec::new(),
+                headers: self
+                    .content_type
+                    .take()
+                    .map(|text| ("content-type".to_owned(), text))
+                    .into_iter()
+                    .collect(),
                 cookies: Vec::new(),
             };
             lane.queue(&InstanceFrame::Head(head), self.seq)?;

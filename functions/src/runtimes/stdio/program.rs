@@ -35,10 +35,12 @@ pub(super) struct Recipe<'a> {
     pub(super) argv: &'a [String],
     pub(super) env: &'a [(String, String)],
     pub(super) cwd: &'a Path,
+    /// Standard error goes where standard output goes, and not to the log.
+    pub(super) combines_output: bool,
 }
 
 impl Program {
-    /// Starts the program with `extra` added to its environment. Its standard error is ours, the log.
+    /// Starts the program with `extra` added to its environment. Its standard error is ours, the log, unless the recipe says otherwise.
     pub(super) fn start(recipe: &Recipe<'_>, extra: &[(String, String)]) -> io::Result<Program> {
         let [program, args @ ..] = recipe.argv else {
             return Err(io::ErrorKind::NotFound.into());
@@ -56,17 +58,25 @@ impl Program {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .process_group(0);
+        let mut combined = None;
+        if recipe.combines_output {
+            let (reader, writer) = io::pipe()?;
+            command.stdout(writer.try_clone()?).stderr(writer);
+            combined = Some(OwnedFd::from(reader));
+        }
         // The program must not inherit our mask; std itself sets SIGPIPE back to its default.
         pipe_signal().thread_unblock()?;
         let child = spawn(&mut command);
         pipe_signal().thread_block()?;
-        Program::watch(child?)
+        // It holds ends of the pipes, which have to end with the program.
+        drop(command);
+        Program::watch(child?, combined)
     }
 
-    fn watch(mut child: Child) -> io::Result<Program> {
+    fn watch(mut child: Child, combined: Option<OwnedFd>) -> io::Result<Program> {
         let pid = Pid::from_child(&child);
         let stdin = child.stdin.take().map(OwnedFd::from);
-        let stdout = child.stdout.take().map(OwnedFd::from);
+        let stdout = combined.or_else(|| child.stdout.take().map(OwnedFd::from));
         let watched = pidfd_open(pid, PidfdFlags::empty()).and_then(|pidfd| {
             for fd in [&stdin, &stdout].into_iter().flatten() {
                 fcntl_setfl(fd, fcntl_getfl(fd)? | OFlags::NONBLOCK)?;

@@ -19,6 +19,7 @@ use super::invocation::Invocation;
 use super::lane::{Lane, LaneError};
 use super::program::{Program, Recipe, pipe_signal, start_failure};
 use super::sweep::Sweep;
+use super::watchdog::Watchdog;
 use crate::BootId;
 use crate::wire::{Frame, HostFrame, InstanceFrame, Invoke, Ready, WireError};
 
@@ -64,6 +65,7 @@ struct Server {
     argv: Vec<String>,
     env: Vec<(String, String)>,
     cwd: PathBuf,
+    watchdog: Watchdog,
     boot_id: BootId,
     sweep: Sweep,
     scratch: Vec<u8>,
@@ -106,6 +108,7 @@ impl Server {
         let mut server = Server {
             slots,
             argv,
+            watchdog: Watchdog::of(&env),
             env,
             cwd,
             boot_id,
@@ -240,7 +243,10 @@ impl Server {
     }
 
     fn begin(&mut self, index: usize, seq: u32, invoke: Invoke) -> Result<(), LaneError> {
-        let mut extra = invoke.env;
+        let mut extra = match self.watchdog.hides_request {
+            true => Vec::new(),
+            false => invoke.env,
+        };
         extra.push(("FN_REQUEST_ID".to_owned(), invoke.request_id));
         extra.push(("FN_DEADLINE_MS".to_owned(), invoke.deadline_ms.to_string()));
         extra.extend(
@@ -252,12 +258,16 @@ impl Server {
             argv: &self.argv,
             env: &self.env,
             cwd: &self.cwd,
+            combines_output: self.watchdog.combines_output,
         };
         let started = Program::start(&recipe, &extra);
         let slot = &mut self.slots[index];
         slot.last_seq = seq;
         match started {
-            Ok(program) => slot.running = Some(Invocation::new(seq, self.boot_id, program)),
+            Ok(program) => {
+                let content_type = self.watchdog.content_type.clone();
+                slot.running = Some(Invocation::new(seq, self.boot_id, program, content_type));
+            }
             Err(error) => {
                 let failure = start_failure(&recipe, &error);
                 slot.lane.queue(
