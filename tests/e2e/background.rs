@@ -208,7 +208,9 @@ async fn a_server_that_stops_names_the_calls_that_it_forgets() {
     // Its caller is told what somebody who waits would have been.
     let seen = listener.next().await;
     assert_eq!(seen.header("x-call-id"), accepted.header("x-call-id"));
-    assert_eq!(seen.header("x-function-status"), "429");
+    // The last try may have been before the stop or after it.
+    let status = seen.header("x-function-status");
+    assert!(["429", "503"].contains(&status), "{status}");
     sleeper.abort();
     let (code, place) = server.end().await;
     assert_eq!(code, Some(0));
