@@ -17,9 +17,9 @@ use crate::fate::Fate;
 use crate::frost::Frost;
 use crate::lane::Lane;
 use crate::log_tap::LogTap;
-use crate::runtime_api::Server;
+use crate::runtime_api::{Reason, Server};
 use crate::shelf::{InstanceId, KillCause};
-use crate::start::{ColdReason, Start};
+use crate::start::{ColdReason, Poison, Start};
 
 /// How long the parts of a start took.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ pub(crate) struct Instance {
     pub(crate) body: Box<dyn Confined>,
     pub(crate) frost: Mutex<Frost>,
     /// What it asks for its invocations, if it does.
-    pub(crate) _server: Option<Server>,
+    pub(crate) server: Option<Server>,
     /// Lanes on which an exchange was given up. A process ends when one of its lanes closes, and calls on the others may still
     /// run, so they stay open until it is killed.
     pub(crate) given_up: Mutex<Vec<Lane>>,
@@ -61,10 +61,31 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Kills it for `cause`; the first cause given is the one that counts.
+    /// Kills it for `cause`; the first cause given is the one that counts. One that has extensions is killed by its own task, which calls
+    /// [`Instance::take_leave`] first: whoever calls this cancels that task as well.
     pub(crate) fn kill(&self, cause: KillCause) {
         // Whoever finds it dead later asks for the cause, so that has to stand first.
         let _ = self.killed.set(cause);
+        if self.server.as_ref().is_none_or(|server| !server.desk().takes_leave()) {
+            self.body.kill();
+        }
+    }
+
+    /// Tells its extensions, if it has some, that it ends, waits until they are done, and kills it.
+    pub(crate) async fn take_leave(&self) {
+        if let Some(server) = self.server.as_ref().filter(|server| server.desk().takes_leave()) {
+            // Nobody stops it any more.
+            self.thaw(u64::MAX);
+            let reason = match self.killed.get() {
+                Some(KillCause::Poisoned(Poison::Timeout)) => Reason::Timeout,
+                Some(KillCause::Poisoned(_) | KillCause::Failed) => Reason::Failure,
+                _ => Reason::Spindown,
+            };
+            tokio::select! {
+                () = server.desk().take_leave(reason) => {}
+                _ending = self.body.gone() => {}
+            }
+        }
         self.body.kill();
     }
 
