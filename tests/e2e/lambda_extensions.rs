@@ -155,6 +155,12 @@ async fn handlers_find_what_their_layers_hold() {
         assert_eq!(server.call("py").await.good().json(), expected);
         server.evict("py").await;
     }
+    server.deploy("writes", &python, &["--set", "rootfs=writable"]).await;
+    let written = server.call("writes").await.good().json();
+    assert_eq!(
+        written,
+        serde_json::json!(["only", "above", "tool\n", "Permission denied"])
+    );
     let node = Source::empty()
         .file(
             "index.js",

@@ -454,6 +454,26 @@ mod tests {
     }
 
     #[test]
+    fn the_peak_of_memory_is_read_where_each_version_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let peak = |version| {
+            let memory = Some(Hierarchy {
+                dir: dir.path().into(),
+                version,
+            });
+            let leaf = Leaf {
+                memory,
+                ..Leaf::default()
+            };
+            (leaf.usage().memory_peak, leaf.account().memory_peak)
+        };
+        assert_eq!((peak(Version::V1), peak(Version::V2)), ((None, 0), (None, 0)));
+        fs::write(dir.path().join("memory.max_usage_in_bytes"), "7\n").unwrap();
+        fs::write(dir.path().join("memory.peak"), "9\n").unwrap();
+        assert_eq!((peak(Version::V1), peak(Version::V2)), ((Some(7), 7), (Some(9), 9)));
+    }
+
+    #[test]
     fn a_leaf_without_any_hierarchy_limits_and_counts_nothing() {
         let group = GroupName::new("g").unwrap();
         let limits = Limits {
