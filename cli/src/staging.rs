@@ -206,6 +206,19 @@ impl Staged {
     }
 }
 
+impl Staged {
+    /// Puts layers, directories and zip files by paths from the directory, where a sandbox shows them at `/opt`.
+    pub(crate) fn add_layers(&mut self, layers: &[String]) -> Result<(), StagingError> {
+        let base = self.dir.clone();
+        let to = self.own(&[bundle::LAYERS_DIR])?.join(bundle::LAYERS_DIR);
+        for layer in layers {
+            let layer = Staged::open(&base.join(layer))?;
+            bundle::merge(layer.dir(), &to)?;
+        }
+        Ok(())
+    }
+}
+
 /// A new directory that nobody else can look into.
 fn scratch() -> Result<TempDir, StagingError> {
     tempfile::Builder::new()

@@ -12,12 +12,14 @@
 //! ```text
 //! directory --pack--> tar --unpack--> directory, read-only
 //! zip --from_zip--> directory         executable --from_executable--> directory
+//! directory --merge--> directory, over what is there
 //! ```
 
 mod archive;
 mod executable;
 mod limits;
 mod link;
+mod merge;
 mod pack;
 mod refusal;
 mod tree;
@@ -29,6 +31,7 @@ use std::path::PathBuf;
 
 pub use executable::from_executable;
 pub use limits::Limits;
+pub use merge::{LAYERS_DIR, merge};
 pub use pack::{Packed, pack, packs};
 pub use refusal::Refusal;
 pub use tree::Contents;

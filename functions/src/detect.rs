@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::bundle::LAYERS_DIR;
 use crate::manifest::watchdog;
 use crate::{Manifest, Runtime};
 
@@ -356,6 +357,13 @@ fn fdk(dir: &Path) -> Result<Option<Detected>, DetectError> {
 /// The executable that is a whole runtime. What `handler` means to it nobody else knows.
 fn lambda(dir: &Path, handler: Option<&str>) -> Result<Detected, DetectError> {
     let file = BOOTSTRAP.to_owned();
+    let of_a_layer = dir.join(LAYERS_DIR).join(BOOTSTRAP);
+    if !is_file(&dir.join(BOOTSTRAP)) && is_executable(&of_a_layer) {
+        return Ok(Detected {
+            runtime: Runtime::Lambda,
+            handler: handler.unwrap_or(BOOTSTRAP).to_owned(),
+        });
+    }
     if !is_file(&dir.join(BOOTSTRAP)) {
         return Err(DetectError::NoSuchHandler {
             handler: handler.unwrap_or(BOOTSTRAP).to_owned(),

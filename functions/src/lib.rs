@@ -9,6 +9,7 @@
 //! | [`revision`] | one immutable deploy |
 //! | [`store`] | where bundles and revisions live on disk |
 //! | [`published`] | versions, aliases, and what else Lambda's API knows of a function |
+//! | [`layers`] | what several functions share, under a name and a number |
 //! | [`payload`] | a request as a function sees it, and its answer as an HTTP reply |
 //! | [`mod@printable`] | text of strangers, fit to be shown |
 //! | [`runtimes`] | which program runs a revision, and the shims it speaks through |
@@ -22,6 +23,7 @@ pub mod bundle;
 pub mod cpu;
 pub mod detect;
 pub mod digest;
+pub mod layers;
 pub mod manifest;
 pub mod name;
 pub mod payload;

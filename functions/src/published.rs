@@ -81,6 +81,8 @@ pub struct Labels {
     pub code_sha256: String,
     /// Bytes of the zip.
     pub code_size: u64,
+    /// Bytes of the zips of the layers, in the order of [`Settings::layers`](crate::Settings::layers).
+    pub layer_sizes: Vec<u64>,
 }
 
 /// A setting of Lambda's API that belongs to a function, or to one of its versions or aliases, and is kept as its document.

@@ -3,7 +3,7 @@
 //! ```text
 //! state_dir/            0700, one owner, one process at a time
 //!   lock                held as long as the store is open; the process id of its holder
-//!   fn.db               SQLite, WAL: functions, revisions, and what Lambda's API keeps of them
+//!   fn.db               SQLite, WAL: functions, revisions, layers, and what Lambda's API keeps of them
 //!   blobs/sha256/HEX    each bundle as it was uploaded
 //!   layers/sha256/HEX/  each bundle unpacked, read-only
 //!   tmp/                what is not finished; emptied when the store is opened
@@ -26,6 +26,7 @@ mod bundles;
 mod directory;
 mod durable;
 mod error;
+mod layers;
 mod lock;
 mod published;
 mod registry;

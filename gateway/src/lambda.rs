@@ -6,6 +6,7 @@
 //! | `keys`, `signature`, `signed` | who may use the control API |
 //! | `invoke`, `log_tail` | Invoke: waited for, in the background, with its log |
 //! | `functions`, `configuration`, `code` | what is created, changed and deleted |
+//! | `layers`, `layered` | layers: versions of them, and how they get into a function's code |
 //! | `versions`, `tags`, `concurrency`, `account`, `pages`, `query` | versions and aliases, tags, limits, lists |
 //! | `fault` | errors in the form of this API |
 //!
@@ -21,6 +22,8 @@ mod fault;
 mod functions;
 mod invoke;
 pub(crate) mod keys;
+mod layered;
+mod layers;
 mod log_tail;
 mod lookup;
 mod pages;
@@ -88,6 +91,7 @@ pub(crate) fn routes() -> Router<Arc<Gateway>> {
             "/2017-03-31/tags/{arn}",
             get(tags::list).post(tags::add).delete(tags::remove),
         )
+        .merge(layers::routes())
         .route("/2016-08-19/account-settings", get(account::settings))
         .route("/2016-08-19/account-settings/", get(account::settings))
         .layer(middleware::from_fn(named))

@@ -149,6 +149,18 @@ async fn versions_stay_and_aliases_move() {
 }
 
 #[tokio::test]
+async fn layers_are_published_and_used() {
+    let server = Server::start().await;
+    judge(&server, include_str!("lambda_api/layers.py")).await;
+}
+
+#[tokio::test]
+async fn a_runtime_of_ones_own_is_provided_and_invoked() {
+    let server = Server::start().await;
+    judge(&server, include_str!("lambda_api/provided.py")).await;
+}
+
+#[tokio::test]
 async fn code_that_is_refused_leaves_nothing_behind() {
     let server = Server::start().await;
     judge(&server, include_str!("lambda_api/bad_code.py")).await;

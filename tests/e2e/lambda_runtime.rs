@@ -1,7 +1,9 @@
 //! Functions that are runtimes of Lambda: they ask for their invocations.
 
+use std::path::{Path, PathBuf};
+
 use futures_util::future::join_all;
-use tests::{Reply, Server, Source};
+use tests::{Reply, Server, Source, program, skip};
 
 const BOOTSTRAP: &str = include_str!("lambda_runtime/bootstrap");
 
@@ -233,4 +235,129 @@ def handler(event, context):
     assert!(replies.into_iter().all(|reply| reply.good().json()["calls"].is_u64()));
     let logs = server.fn_command(["logs", "rt"]).await.good().stdout;
     assert!(logs.contains("the inner secret") && logs.contains("called "), "{logs}");
+}
+
+/// Where clients are kept that are built for these tests.
+fn clients() -> PathBuf {
+    match std::env::var_os("FN_TEST_CLIENTS") {
+        Some(dir) => PathBuf::from(dir),
+        None => tests::server::binary().with_file_name("test-clients"),
+    }
+}
+
+/// The program of `lambda_runtime/crate`, on the runtime client for Rust that AWS publishes. It is built once beside the build and kept there.
+async fn rust_bootstrap() -> Vec<u8> {
+    let target = clients().join("lambda-runtime-crate");
+    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/lambda_runtime/crate/Cargo.toml");
+    let target_dir = target.to_str().expect("the place of the build has a name of text");
+    let words = [
+        "build",
+        "--quiet",
+        "--locked",
+        "--manifest-path",
+        manifest,
+        "--target-dir",
+        target_dir,
+    ];
+    program::run("cargo", words).await.good();
+    std::fs::read(target.join("debug/bootstrap")).expect("cargo has built it")
+}
+
+#[tokio::test]
+async fn the_crate_lambda_runtime_runs_unmodified() {
+    let server = Server::start().await;
+    let source = Source::empty()
+        .executable("bootstrap", rust_bootstrap().await)
+        .file("fn.toml", "timeout = \"10s\"\n");
+    server.deploy("rt", &source, &[]).await;
+    let url = server.function("rt");
+    let trace = [("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793")];
+    let cold = server
+        .client()
+        .post_with(&url, &[trace[0], ("content-type", "text/plain")], "body")
+        .await
+        .unwrap()
+        .good();
+    cold.is_cold();
+    let said = cold.json();
+    assert_eq!(said["id"], cold.header("x-fn-request-id"));
+    assert_eq!(said["arn"], "arn:aws:lambda:us-east-1:000000000000:function:rt");
+    assert_eq!(
+        (said["trace"].as_str(), said["name"].as_str()),
+        (Some(trace[0].1), Some("rt"))
+    );
+    assert_eq!(
+        (said["memory"].as_u64(), said["event"]["body"].as_str()),
+        (Some(256), Some("body"))
+    );
+    assert!(
+        said["deadline"]
+            .as_u64()
+            .is_some_and(|deadline| deadline > 1_600_000_000_000),
+        "{said}"
+    );
+    let failed = get(&server, "/fail").await;
+    assert_eq!(failed.error(502), "function_error");
+    assert!(!failed.text().contains("the inner secret"));
+    get(&server, "/").await.good().is_warm();
+}
+
+/// The runtime client for Node that AWS publishes. It is built once beside the build and kept there.
+async fn aws_lambda_ric() -> PathBuf {
+    let built = clients().join("aws-lambda-ric-3.3.0");
+    if !built.join("built").exists() {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/e2e/lambda_runtime/aws_lambda_ric.sh");
+        program::run("/bin/sh", [script.as_ref(), built.as_os_str()])
+            .await
+            .good();
+    }
+    built
+}
+
+#[tokio::test]
+async fn aws_lambda_ric_runs_unmodified() {
+    if !Path::new("/usr/include/node/node_api.h").exists() {
+        skip!("no headers of Node are installed here, and aws-lambda-ric is built from source");
+    }
+    let handler = r#"
+let calls = 0;
+exports.handler = async (event, context) => {
+    calls += 1;
+    if (event.rawPath === "/raise") throw new TypeError("the inner secret");
+    console.log("called", context.awsRequestId);
+    const left = context.getRemainingTimeInMillis();
+    return { calls, id: context.awsRequestId, arn: context.invokedFunctionArn, left, trace: process.env._X_AMZN_TRACE_ID };
+};
+"#;
+    let server = Server::start().await;
+    let exec = "#!/bin/sh\nexec /usr/bin/node node_modules/aws-lambda-ric/bin/index.mjs \"$_HANDLER\"\n";
+    let source = Source::empty()
+        .executable("bootstrap", exec)
+        .file("app.js", handler)
+        .file(
+            "fn.toml",
+            "runtime = \"lambda\"\nhandler = \"app.handler\"\nmemory = \"512MiB\"\ntimeout = \"30s\"\n",
+        )
+        .tree(&aws_lambda_ric().await);
+    server.deploy("rt", &source, &[]).await;
+    let trace = [("x-amzn-trace-id", "Root=1-5759e988-bd862e3fe1be46a994272793")];
+    let cold = server.client().post_with(&server.function("rt"), &trace, "").await;
+    let cold = cold.unwrap().good();
+    cold.is_cold();
+    let said = cold.json();
+    assert_eq!(
+        (said["calls"].as_u64(), said["trace"].as_str()),
+        (Some(1), Some(trace[0].1))
+    );
+    assert_eq!(said["id"], cold.header("x-fn-request-id"));
+    assert!(
+        said["left"].as_u64().is_some_and(|left| left > 0 && left <= 30_000),
+        "{said}"
+    );
+    assert_eq!(get(&server, "/raise").await.error(502), "function_error");
+    let warm = get(&server, "/").await.good();
+    warm.is_warm();
+    assert_eq!(warm.json()["calls"], 3);
+    let logs = server.fn_command(["logs", "rt"]).await.good().stdout;
+    assert!(logs.contains("the inner secret") && logs.contains("called"), "{logs}");
 }

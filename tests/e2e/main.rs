@@ -13,6 +13,7 @@ mod frozen;
 mod http;
 mod inside;
 mod lambda_api;
+mod lambda_extensions;
 mod lambda_runtime;
 mod lifecycle;
 mod limits;

@@ -209,6 +209,7 @@ impl Driver {
         let sample = |record: Arc<Record>| {
             let nothing = Usage {
                 memory_bytes: Some(0),
+                memory_peak: None,
                 pids: Some(0),
             };
             let (counts, usage, ahead_memory) = match self.find(&record.name) {

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use functions::runtimes::{HostRuntimes, base_files, stdio};
+use functions::runtimes::{HostRuntimes, base_files, lambda, stdio};
 use sandbox::{
     BaseFile, CgroupTree, HostReport, Resident, ResidentCall, Spawner, SpawnerConfig, Stage, StartError, SubordinateIds,
 };
@@ -131,10 +131,16 @@ pub async fn try_out(subordinate: Option<SubordinateIds>, report: &mut HostRepor
 /// Runs as the spawner until its parent is gone; the result is the exit code. `arguments` are those behind
 /// [`SPAWNER_ENTRY`]. Must be called before any thread exists.
 pub fn spawner_main(arguments: &[String]) -> i32 {
-    let residents = [Resident {
-        name: stdio::RESIDENT,
-        serve: serve_stdio,
-    }];
+    let residents = [
+        Resident {
+            name: stdio::RESIDENT,
+            serve: serve_stdio,
+        },
+        Resident {
+            name: lambda::RESIDENT,
+            serve: serve_lambda,
+        },
+    ];
     sandbox::spawner::main(SPAWNER_ENTRY, arguments, &residents)
 }
 
@@ -146,4 +152,9 @@ fn serve_stdio(call: ResidentCall) -> i32 {
         env,
         cwd: cwd.into(),
     })
+}
+
+fn serve_lambda(call: ResidentCall) -> i32 {
+    let ResidentCall { argv, env, .. } = call;
+    lambda::resident::serve(lambda::resident::Resident { argv, env })
 }

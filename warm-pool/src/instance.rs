@@ -18,9 +18,17 @@ use crate::frost::Frost;
 use crate::lane::Lane;
 use crate::log_tap::LogTap;
 use crate::plan::grace;
-use crate::runtime_api::Server;
+use crate::runtime_api::{Desk, Reason, Server};
 use crate::shelf::{InstanceId, KillCause};
-use crate::start::{ColdReason, Start};
+use crate::start::{ColdReason, Poison, Start};
+
+/// How an instance is told that it ends.
+enum Farewell<'a> {
+    /// Its extensions get SHUTDOWN, with this reason.
+    Extensions(&'a Desk, Reason),
+    /// Its program gets SIGTERM, and this time.
+    Signal(Duration),
+}
 
 /// How long the parts of a start took.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +57,7 @@ pub(crate) struct Instance {
     pub(crate) body: Box<dyn Confined>,
     pub(crate) frost: Mutex<Frost>,
     /// What it asks for its invocations, if it does.
-    pub(crate) _server: Option<Server>,
+    pub(crate) server: Option<Server>,
     /// Lanes on which an exchange was given up. A process ends when one of its lanes closes, and calls on the others may still
     /// run, so they stay open until it is killed.
     pub(crate) given_up: Mutex<Vec<Lane>>,
@@ -64,25 +72,47 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Ends it for `cause`; the first cause given is the one that counts. It is killed, unless the cause is a gentle one and its program has a
-    /// grace: then it is asked to end, and its life kills it when the grace is over.
+    /// Ends it for `cause`; the first cause given is the one that counts. It is killed at once, unless it has something to do at its end: then it is
+    /// told, and its life kills it when that is done or its time is over, see [`Instance::took_leave`].
     pub(crate) fn kill(&self, cause: KillCause) {
         // Whoever finds it dead later asks for the cause, so that has to stand first.
         let _ = self.killed.set(cause);
-        match grace(&self.revision).filter(|_| cause.is_gentle()) {
-            Some(_) => {
-                self.thaw(u64::MAX);
-                self.body.terminate();
-                self.leaving.notify_one();
-            }
-            None => self.body.kill(),
+        if self.farewell().is_some() {
+            self.leaving.notify_one();
+        } else {
+            self.body.kill();
         }
     }
 
-    /// Waits until it is asked to end, then as long as its program may take for that.
-    pub(crate) async fn overstayed(&self) {
+    /// Waits until it is asked to end, and until it is done with that or its time is over. To be awaited by whoever kills it then.
+    pub(crate) async fn took_leave(&self) {
         self.leaving.notified().await;
-        tokio::time::sleep(grace(&self.revision).unwrap_or_default()).await;
+        // Nobody stops it any more.
+        self.thaw(u64::MAX);
+        match self.farewell() {
+            Some(Farewell::Extensions(desk, reason)) => desk.take_leave(reason).await,
+            Some(Farewell::Signal(grace)) => {
+                self.body.terminate();
+                tokio::time::sleep(grace).await;
+            }
+            None => {}
+        }
+    }
+
+    /// What it is given to do at its end, once the cause of that stands. Extensions are told of every end, a program alone of gentle ones.
+    fn farewell(&self) -> Option<Farewell<'_>> {
+        let cause = *self.killed.get()?;
+        let desk = self.server.as_ref().map(Server::desk);
+        if let Some(desk) = desk.filter(|desk| desk.takes_leave()) {
+            let reason = match cause {
+                KillCause::Poisoned(Poison::Timeout) => Reason::Timeout,
+                KillCause::Poisoned(_) | KillCause::Failed => Reason::Failure,
+                _ => Reason::Spindown,
+            };
+            return Some(Farewell::Extensions(desk, reason));
+        }
+        let grace = grace(&self.revision).filter(|_| cause.is_gentle());
+        grace.map(Farewell::Signal)
     }
 
     /// Freezes it in its turn. `false` where no instance can be frozen.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use functions::runtimes::HostRuntimes;
-use functions::{FunctionName, Revision, RevisionNumber};
+use functions::{BootId, FunctionName, Revision, RevisionNumber};
 use prometheus::proto::MetricFamily;
 use sandbox::Spawner;
 use tokio::io::AsyncWrite;
@@ -162,6 +162,12 @@ impl Pool {
     /// callers go through their blocking pool.
     pub fn describe(&self, name: &FunctionName) -> Option<FunctionPoolView> {
         self.driver.find(name).map(|fleet| fleet.describe())
+    }
+
+    /// The most bytes of memory that an instance ever had in use, what is cached and what lies in its `/tmp` included. `None` when it is gone,
+    /// or nothing counts that. Reads a file of the kernel, so async callers go through their blocking pool.
+    pub fn memory_peak(&self, name: &FunctionName, instance: BootId) -> Option<u64> {
+        self.driver.find(name)?.memory_peak(instance)
     }
 
     /// How instances of `revision` are started, and why not otherwise.

@@ -8,6 +8,10 @@
 //!  POST .../ID/response       -->  the answer                         --> the lease's exchange
 //!  POST .../ID/error          -->  a failure                          --> the same
 //!  POST .../init/error        -->  the start failed
+//!
+//! extension                       host
+//!  POST .../register          -->  an identifier
+//!  GET  .../event/next        -->  200, INVOKE with each invocation, SHUTDOWN before the end
 //! ```
 //!
 //! What each request may do next is decided in [`desk`], without I/O; [`serve`] is the HTTP around it. Everything that comes from a runtime is
@@ -16,6 +20,9 @@
 //! Dropping the [`Server`] closes the port and every connection.
 
 mod desk;
+mod extensions;
+mod extensions_api;
+mod resident_api;
 mod serve;
 #[cfg(test)]
 mod tests;
@@ -25,7 +32,8 @@ use functions::wire::Failure;
 use http::HeaderValue;
 use tokio::sync::mpsc;
 
-pub(crate) use desk::Desk;
+pub(crate) use desk::{Desk, Reason};
+pub(crate) use extensions_api::Identity;
 pub(crate) use serve::Server;
 
 /// Most bytes of a buffered answer: Lambda's own bound.
@@ -45,6 +53,8 @@ pub struct Invocation {
     pub arn: String,
     /// The trace that it belongs to.
     pub trace_id: Option<String>,
+    /// What the caller says about itself, a JSON object.
+    pub client_context: Option<String>,
     /// The event, mostly JSON.
     pub event: Bytes,
 }
@@ -63,4 +73,6 @@ pub enum Answer {
     },
     /// It failed.
     Failed(Failure),
+    /// The instance failed and is of no more use: an extension gave up.
+    Crashed(Failure),
 }

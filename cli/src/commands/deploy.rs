@@ -49,7 +49,7 @@ pub(super) async fn prepare(
     progress: Progress,
 ) -> Result<Prepared, Failure> {
     let mut staged = Staged::open(&args.path)?;
-    let plan = Plan::make(&staged, &args.settings())?;
+    let plan = Plan::make(&mut staged, &args.settings())?;
     if let Some(installer) = Installer::needed(staged.dir(), plan.runtime)? {
         // A server that is not there is told before minutes of installing, not after.
         client.info().await?;

@@ -223,6 +223,15 @@ pub const KEYS: &[Key] = &[
               invocation. `nothing`: no process at all.",
     },
     Key {
+        name: "layers",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Directories and zip files, from the directory of `fn.toml`, whose contents the function finds in `/opt`: the later ones lie over the \
+              earlier. At most 5. Modules in `/opt/python` and `/opt/nodejs/node_modules`, programs in `/opt/bin` and libraries in `/opt/lib` are \
+              found. `fn deploy` packs them; they count towards the size of the bundle.",
+    },
+    Key {
         name: "env",
         kind: Kind::Table,
         default: None,

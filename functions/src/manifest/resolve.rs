@@ -21,6 +21,10 @@ const HANDLER_SHOWN: usize = 500;
 const ENV_COUNT: usize = 256;
 /// Most bytes of all environment variables: half of what Linux takes for one string of an exec.
 const ENV_BYTES: usize = 64 * 1024;
+/// Most layers: Lambda's own bound.
+const LAYERS_COUNT: usize = 5;
+/// Longest name of a layer, in bytes.
+const LAYER_LENGTH: usize = 512;
 /// Most arguments.
 const ARGS_COUNT: usize = 256;
 /// Most bytes of all arguments.
@@ -138,6 +142,18 @@ pub enum ResolveError {
         /// How many.
         bytes: usize,
     },
+    /// Too many layers.
+    #[error("{count} layers, at most {LAYERS_COUNT} are allowed")]
+    LayersCount {
+        /// How many.
+        count: usize,
+    },
+    /// A layer that can't be a path or an ARN.
+    #[error("the layer {layer:?} has no proper name")]
+    LayerName {
+        /// What was given.
+        layer: String,
+    },
     /// `stdio.args` for another runtime.
     #[error("stdio.args is set, but the runtime is {runtime}")]
     ArgsRuntime {
@@ -225,6 +241,10 @@ impl ResolveError {
             ResolveError::EnvCount { .. } | ResolveError::EnvBytes { .. } => {
                 "Put large settings into a file of the bundle."
             }
+            ResolveError::LayersCount { .. } => "Put several of them into one.",
+            ResolveError::LayerName { .. } => {
+                "Write the path of a directory or of a zip file, at most 512 bytes and without control characters."
+            }
             ResolveError::CommandRuntime { .. } => "Remove the section [http], or set runtime to http.",
             ResolveError::CommandEmpty => "Write for example `command = [\"python3\", \"app.py\"]`.",
             ResolveError::CommandTwice => "Remove one of the two.",
@@ -308,6 +328,7 @@ impl Manifest {
             max_body: bounded("max_body", decided(self.max_body, default.max_body))?,
             rootfs: decided(self.rootfs, default.rootfs),
             build: decided(self.build, default.build),
+            layers: self.layers.clone().unwrap_or_default(),
             scale: Scale {
                 min: bounded("scale.min", decided(self.scale.min, default.scale.min))?,
                 max: bounded("scale.max", decided(self.scale.max, default.scale.max))?,
@@ -350,6 +371,7 @@ impl Manifest {
                 concurrency: settings.concurrency,
             });
         }
+        check_layers(&settings.layers)?;
         check_env(&settings.env)?;
         if !settings.stdio.args.is_empty() && runtime != Runtime::Stdio {
             return Err(ResolveError::ArgsRuntime { runtime });
@@ -435,6 +457,21 @@ fn check_handler(runtime: Runtime, handler: &str) -> Result<(), ResolveError> {
         false => Err(ResolveError::HandlerForm {
             handler: handler.to_owned(),
         }),
+    }
+}
+
+fn check_layers(layers: &[String]) -> Result<(), ResolveError> {
+    if layers.len() > LAYERS_COUNT {
+        return Err(ResolveError::LayersCount { count: layers.len() });
+    }
+    match layers
+        .iter()
+        .find(|layer| layer.is_empty() || layer.len() > LAYER_LENGTH || layer.contains(char::is_control))
+    {
+        Some(layer) => Err(ResolveError::LayerName {
+            layer: one_line(layer, LAYER_LENGTH),
+        }),
+        None => Ok(()),
     }
 }
 

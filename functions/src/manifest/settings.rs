@@ -51,6 +51,9 @@ pub struct Settings {
     pub rootfs: RootfsMode,
     /// Whether install scripts of dependencies ran.
     pub build: BuildMode,
+    /// What was put into `/opt`, by the names that were given: paths for `fn deploy`, ARNs for Lambda's API. The files are in the bundle.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<String>,
     /// How many instances there may be.
     pub scale: Scale,
     /// Environment variables of the function.

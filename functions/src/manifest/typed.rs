@@ -67,6 +67,9 @@ pub struct Manifest {
     /// `build`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub build: Option<BuildMode>,
+    /// `layers`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<Vec<String>>,
     /// `[scale]`
     #[serde(skip_serializing_if = "is_default")]
     pub scale: ScaleTyped,
@@ -242,6 +245,7 @@ impl Manifest {
             "max_body" => self.max_body = read(value)?,
             "rootfs" => self.rootfs = read(value)?,
             "build" => self.build = read(value)?,
+            "layers" => self.layers = read(value)?,
             "scale.min" => self.scale.min = read(value)?,
             "scale.max" => self.scale.max = read(value)?,
             "scale.ahead" => self.scale.ahead = read(value)?,

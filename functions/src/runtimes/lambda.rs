@@ -3,9 +3,14 @@
 //! The names are those of "Defining Lambda environment variables" in the AWS Lambda developer guide. There are no credentials: nothing that
 //! they would be good for can be reached, and invented ones would be taken for real.
 
+pub mod resident;
+
 use std::num::NonZeroU16;
 
 use super::launch::TASK_ROOT;
+
+/// The name under which the resident is started that starts extensions before the runtime. Only a function with layers has it.
+pub const RESIDENT: &str = "lambda";
 
 /// The port on 127.0.0.1 of a sandbox at which the host answers Lambda's Runtime API.
 pub const RUNTIME_API_PORT: NonZeroU16 = NonZeroU16::new(9001).expect("it is not zero");

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::host::{HostRuntimes, Missing};
-use super::{build, fdk, http, lambda, node, python, stdio};
+use super::{build, fdk, http, lambda, node, opt, python, stdio};
 use crate::{Revision, Runtime, Signature};
 
 /// Where the bundle is in a sandbox; also the working directory.
@@ -110,7 +110,12 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
         ),
         Runtime::Lambda => {
             env.extend(lambda::env(settings.concurrency));
-            (Program::Exec, lambda::argv())
+            // What is in a layer may be an extension, which has to be started as well.
+            let program = match settings.layers.is_empty() {
+                true => Program::Exec,
+                false => Program::Resident(lambda::RESIDENT.to_owned()),
+            };
+            (program, lambda::argv())
         }
         Runtime::Fdk => {
             env.extend(http::env(revision));
@@ -123,6 +128,9 @@ pub fn launch(revision: &Revision, host: &HostRuntimes) -> Result<Launch, Launch
             (Program::Exec, http::argv(&settings.handler, &settings.http.command))
         }
     };
+    if !settings.layers.is_empty() {
+        opt::add_places(&mut env, host);
+    }
     env.extend(settings.env.clone());
     Ok(Launch {
         program,
@@ -296,6 +304,35 @@ pub(super) mod tests {
         ] {
             assert_eq!(get(&launch, name), Some(value), "{name}");
         }
+    }
+
+    #[test]
+    fn with_layers_everything_is_looked_for_in_opt_as_well() {
+        let with = |runtime, handler| launch(&revision("layers = [\"./l\"]", runtime, handler), &host()).unwrap();
+        let python = with(Runtime::Python, "a.b");
+        let modules = "/function:/function/.fn-packages:/opt/python/lib/python30.0/site-packages:/opt/python";
+        for (name, value) in [
+            ("PYTHONPATH", modules),
+            ("PATH", "/usr/local/bin:/usr/bin:/bin:/opt/bin"),
+            ("LD_LIBRARY_PATH", "/opt/lib"),
+        ] {
+            assert_eq!(get(&python, name), Some(value), "{name}");
+        }
+        let node = with(Runtime::Node, "a.b");
+        let modules = "/opt/nodejs/node_modules:/opt/nodejs/node30/node_modules";
+        assert_eq!(get(&node, "NODE_PATH"), Some(modules));
+        let lambda = with(Runtime::Lambda, "a.b");
+        assert_eq!(lambda.program, Program::Resident("lambda".to_owned()));
+        assert_eq!(
+            get(&lambda, "LD_LIBRARY_PATH"),
+            Some("/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib")
+        );
+        assert_eq!(
+            get(&lambda, "PATH"),
+            Some("/var/task/.fn-packages/bin:/usr/local/bin:/usr/bin:/bin:/opt/bin")
+        );
+        let own = revision("layers = [\"./l\"]\n[env]\nNODE_PATH = \"/x\"", Runtime::Node, "a.b");
+        assert_eq!(get(&launch(&own, &host()).unwrap(), "NODE_PATH"), Some("/x"));
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub fn load(revision: &Revision, launch: &Launch) -> Option<Load> {
         && settings.memory == MEMORY
         && settings.concurrency == 1
         && settings.pids >= FEWEST_PIDS
+        // They are on the paths that the interpreter reads when it starts.
+        && settings.layers.is_empty()
         && !settings.env.keys().any(|name| node::reads_at_start(name));
     fits.then(|| Load {
         env: launch.env.clone(),
@@ -93,6 +95,7 @@ mod tests {
             "memory = \"128MiB\"",
             "concurrency = 2",
             "pids = 8",
+            "layers = [\"./layer\"]",
             "[env]\nNODE_OPTIONS = \"--no-warnings\"",
             "[env]\nLANG = \"de_DE.UTF-8\"",
             "[env]\nTZ = \"Europe/Berlin\"",

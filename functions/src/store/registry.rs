@@ -16,7 +16,7 @@ const COLUMNS: &str = "name, number, bundle, settings, created";
 /// What a removal took out of the database.
 pub(super) struct RemovedRows {
     pub(super) revisions: u64,
-    /// Bundles that no revision names any more.
+    /// Bundles that nothing names any more.
     pub(super) unnamed: Vec<Digest>,
 }
 
@@ -90,9 +90,9 @@ pub(super) fn revisions(database: &Connection, name: &FunctionName) -> Result<Ve
     read_all(database, &query, [name.as_str()])
 }
 
-/// The bundles that revisions name.
+/// The bundles that revisions and layers name.
 pub(super) fn named_bundles(database: &Connection) -> Result<HashSet<Digest>, StoreError> {
-    let mut statement = database.prepare("SELECT DISTINCT bundle FROM revisions")?;
+    let mut statement = database.prepare("SELECT bundle FROM revisions UNION SELECT bundle FROM layer_versions")?;
     let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
     rows.map(|row| digest(database, &row?)).collect()
 }
@@ -110,7 +110,8 @@ pub(super) fn remove(database: &mut Connection, name: &FunctionName) -> Result<R
     let unnamed: Vec<Digest> = {
         let mut statement = transaction.prepare(
             "SELECT DISTINCT bundle FROM revisions AS ours WHERE name = ?1 AND NOT EXISTS
-             (SELECT 1 FROM revisions AS theirs WHERE theirs.bundle = ours.bundle AND theirs.name <> ?1)",
+             (SELECT 1 FROM revisions AS theirs WHERE theirs.bundle = ours.bundle AND theirs.name <> ?1) AND NOT EXISTS
+             (SELECT 1 FROM layer_versions WHERE layer_versions.bundle = ours.bundle)",
         )?;
         let rows = statement.query_map([name.as_str()], |row| row.get::<_, String>(0))?;
         rows.map(|row| digest(&transaction, &row?))

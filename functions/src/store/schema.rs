@@ -14,7 +14,7 @@ const APPLICATION: i64 = 0x666e_3031;
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// From nothing to the tables of today, one step for each version. A step that was released is never changed.
-const STEPS: [&str; 2] = [FUNCTIONS, PUBLISHED];
+const STEPS: [&str; 3] = [FUNCTIONS, PUBLISHED, LAYERS];
 
 /// A function stays when its revisions go, with nothing live: its numbers go on from `last` if the name is
 /// used again.
@@ -67,6 +67,23 @@ const PUBLISHED: &str = "
         document  TEXT NOT NULL,
         PRIMARY KEY (name, kind, qualifier)
     ) STRICT, WITHOUT ROWID;
+";
+
+/// Layers of Lambda's API. A name stays when its versions go, so that no number is used again.
+const LAYERS: &str = "
+    CREATE TABLE layer_names (
+        name TEXT PRIMARY KEY NOT NULL,
+        last INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE layer_versions (
+        name     TEXT    NOT NULL REFERENCES layer_names (name),
+        number   INTEGER NOT NULL,
+        bundle   TEXT    NOT NULL,
+        created  TEXT    NOT NULL,
+        document TEXT    NOT NULL,
+        PRIMARY KEY (name, number)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX layer_versions_of_bundle ON layer_versions (bundle);
 ";
 
 /// Opens the database at `path`, which is made if it is not there.

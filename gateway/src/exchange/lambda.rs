@@ -73,6 +73,7 @@ pub(super) async fn event(mut lease: Lease, invoke: Invoke, event: Bytes, deadli
         deadline_ms: invoke.deadline_ms,
         arn: invoke.arn,
         trace_id: invoke.trace_id,
+        client_context: invoke.client_context,
         event,
     });
     let begun = Instant::now();
@@ -102,6 +103,10 @@ pub(super) async fn event(mut lease: Lease, invoke: Invoke, event: Bytes, deadli
         }
         Said::Failed(failure) => {
             held.finish();
+            Err(Failed::Function(Box::new(failure)))
+        }
+        Said::Crashed(failure) => {
+            held.poison(Poison::Exited);
             Err(Failed::Function(Box::new(failure)))
         }
         Said::Stream { content_type, pieces } => {

@@ -3,18 +3,14 @@
 //! The zip comes from anybody who has the key pair; it goes through the same checks as every archive ([`functions::bundle`]): no path and no link
 //! leads out, nothing is there twice, and files and bytes are counted while they are unpacked.
 
-use std::io::{Seek, Write};
-use std::path::Path;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use functions::bundle::{self, BundleError};
-use functions::store::StoreError;
 use functions::{Digest, Store};
 use serde::Deserialize;
 use sha2::Digest as _;
 
 use super::fault::Fault;
+use super::layered::{self, Layers};
 
 /// Most bytes of a zip: what Lambda takes in a call.
 const MOST_ZIP: usize = 50 * 1024 * 1024;
@@ -68,34 +64,13 @@ impl Code {
     }
 }
 
-/// Takes a zip into the store. Blocks.
-pub(super) fn store(store: &Store, zip: &[u8]) -> Result<Stored, Fault> {
-    let packed = repacked(&store.scratch_dir(), zip)?;
-    let added = store.add_bundle(packed)?;
+/// Takes a zip into the store, with the layers of its function. Blocks.
+pub(super) fn store(store: &Store, zip: &[u8], layers: &Layers) -> Result<Stored, Fault> {
     Ok(Stored {
-        bundle: added.digest,
+        bundle: layered::assemble(store, &layered::Code::Zip(zip), layers)?,
         sha256: STANDARD.encode(sha2::Sha256::digest(zip)),
         size: zip.len() as u64,
     })
-}
-
-/// A zip as the archive that the store takes, in a file without a name.
-fn repacked(scratch: &Path, zip: &[u8]) -> Result<std::fs::File, Fault> {
-    let failed = |source| {
-        Fault::from(StoreError::from(BundleError::Write {
-            path: scratch.to_owned(),
-            source,
-        }))
-    };
-    let dir = tempfile::tempdir_in(scratch).map_err(failed)?;
-    let (file, tree) = (dir.path().join("zip"), dir.path().join("tree"));
-    std::fs::write(&file, zip).map_err(failed)?;
-    std::fs::create_dir(&tree).map_err(failed)?;
-    bundle::from_zip(&file, &tree).map_err(|error| Fault::from_bundle(&error))?;
-    let mut packed = tempfile::tempfile_in(scratch).map_err(failed)?;
-    bundle::pack(&tree, &packed).map_err(|error| Fault::from_bundle(&error))?;
-    packed.flush().and_then(|()| packed.rewind()).map_err(failed)?;
-    Ok(packed)
 }
 
 #[cfg(test)]
@@ -132,7 +107,7 @@ mod tests {
     fn bytes_that_are_no_zip_are_refused_without_a_path_of_ours() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&dir.path().join("state")).unwrap();
-        let Err(fault) = super::store(&store, b"no zip") else {
+        let Err(fault) = super::store(&store, b"no zip", &Layers::These(Vec::new())) else {
             panic!("it was taken");
         };
         assert!(

@@ -35,7 +35,8 @@ pub(super) struct Change {
     memory_size: Option<u64>,
     environment: Option<Environment>,
     ephemeral_storage: Option<EphemeralStorage>,
-    layers: Option<Vec<Value>>,
+    /// ARNs of versions.
+    pub(super) layers: Option<Vec<String>>,
     file_system_configs: Option<Vec<Value>>,
     vpc_config: Option<VpcConfig>,
     dead_letter_config: Option<DeadLetterConfig>,
@@ -135,6 +136,9 @@ impl Change {
         if let Some(environment) = &self.environment {
             typed.insert("env".into(), json!(environment.variables));
         }
+        if let Some(layers) = &self.layers {
+            typed.insert("layers".into(), json!(layers));
+        }
         if let Some(role) = &self.role {
             labels.role.clone_from(role);
         }
@@ -163,7 +167,6 @@ impl Change {
             .as_ref()
             .is_some_and(|snap| !matches!(snap.apply_on.as_str(), "" | "None"));
         for (asked, what) in [
-            (some(&self.layers), "Layers"),
             (some(&self.file_system_configs), "FileSystemConfigs"),
             (vpc, "VpcConfig"),
             (letters, "DeadLetterConfig"),
@@ -204,6 +207,7 @@ fn resolve(name: &FunctionName, typed: Map<String, Value>) -> Result<Settings, F
 /// The runtime of ours that a runtime of Lambda's means.
 fn runtime(asked: &str, host: &HostRuntimes) -> Result<Runtime, Fault> {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let alphanumeric = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric());
     let runtime = if asked.strip_prefix("python3.").is_some_and(digits) {
         Runtime::Python
     } else if asked
@@ -212,9 +216,11 @@ fn runtime(asked: &str, host: &HostRuntimes) -> Result<Runtime, Fault> {
         .is_some_and(digits)
     {
         Runtime::Node
+    } else if asked == "provided" || asked.strip_prefix("provided.").is_some_and(alphanumeric) {
+        Runtime::Lambda
     } else {
         return Err(Fault::invalid(format!(
-            "Value {} at 'runtime' is not supported by this server; python3.* and nodejs*.x are",
+            "Value {} at 'runtime' is not supported by this server; python3.*, nodejs*.x and provided.* are",
             functions::one_line(asked, 100)
         )));
     };
@@ -278,6 +284,15 @@ pub(super) fn document(revision: &Revision, labels: &Labels, version: Option<u64
         "SnapStart": { "ApplyOn": "None", "OptimizationStatus": "Off" },
         "LoggingConfig": { "LogFormat": "Text", "LogGroup": format!("/aws/lambda/{name}") },
     });
+    // Those that `fn deploy` packed have paths, which mean nothing here.
+    let arns = settings.layers.iter().filter(|layer| layer.starts_with("arn:"));
+    let layers: Vec<Value> = arns
+        .zip(labels.layer_sizes.iter())
+        .map(|(arn, size)| json!({ "Arn": arn, "CodeSize": size }))
+        .collect();
+    if !layers.is_empty() {
+        document["Layers"] = json!(layers);
+    }
     if !settings.env.is_empty() {
         document["Environment"] = json!({ "Variables": settings.env });
     }
@@ -359,8 +374,11 @@ mod tests {
             fault.message().to_owned()
         };
         for (extra, reason) in [
-            (json!({ "Runtime": "java21" }), "python3.* and nodejs*.x"),
-            (json!({ "Runtime": "provided.al2023" }), "not supported"),
+            (
+                json!({ "Runtime": "java21" }),
+                "python3.*, nodejs*.x and provided.* are",
+            ),
+            (json!({ "Runtime": "provided." }), "not supported"),
             (json!({ "Runtime": "python3." }), "not supported"),
             (
                 json!({ "Runtime": "nodejs20.x" }),
@@ -374,7 +392,10 @@ mod tests {
                 json!({ "Environment": { "Variables": { "AWS_LAMBDA_X": "1" } } }),
                 "belongs to the platform",
             ),
-            (json!({ "Layers": ["arn:x"] }), "Layers is not supported"),
+            (
+                json!({ "Layers": ["a", "b", "c", "d", "e", "f"] }),
+                "at most 5 are allowed",
+            ),
             (
                 json!({ "VpcConfig": { "SubnetIds": ["s"] } }),
                 "VpcConfig is not supported",

@@ -18,6 +18,8 @@ use super::address::{Address, Qualifier};
 use super::code::{self, Code, Stored};
 use super::configuration::{self, Change};
 use super::fault::{Fault, Kind};
+use super::layered::{self, Layers};
+use super::layers;
 use super::lookup;
 use super::pages::{self, Page};
 use super::query::Parameters;
@@ -92,8 +94,10 @@ pub(super) async fn create(State(gateway): State<Arc<Gateway>>, signed: Signed) 
         return Err(exists(&name));
     }
     let (settings, labels) = asked.change.apply(&name, None, &gateway.runtimes)?;
-    let Stored { bundle, sha256, size } = stored(&gateway, &asked.code).await?;
+    let layers = layers::named(&gateway, asked.change.layers.as_deref().unwrap_or_default()).await?;
+    let Stored { bundle, sha256, size } = stored(&gateway, &asked.code, Layers::These(layers.bundles)).await?;
     let labels = Labels {
+        layer_sizes: layers.sizes,
         code_sha256: sha256,
         code_size: size,
         ..labels
@@ -151,9 +155,9 @@ fn architectures(asked: &[String]) -> Result<(), Fault> {
     }
 }
 
-async fn stored(gateway: &Arc<Gateway>, code: &Code) -> Result<Stored, Fault> {
+async fn stored(gateway: &Arc<Gateway>, code: &Code, layers: Layers) -> Result<Stored, Fault> {
     let (zip, store) = (code.zip()?, gateway.store.clone());
-    blocking(move || code::store(&store, &zip)).await
+    blocking(move || code::store(&store, &zip, &layers)).await
 }
 
 /// The live revision of a function whose change was asked for, which takes no qualifier.
@@ -192,8 +196,8 @@ pub(super) async fn update_code(
 ) -> Document {
     let asked: UpdateCode = signed.document()?;
     architectures(&asked.architectures)?;
-    unqualified(&gateway, &name, asked.revision_id.as_deref())?;
-    let Stored { bundle, sha256, size } = stored(&gateway, &asked.code).await?;
+    let seen = unqualified(&gateway, &name, asked.revision_id.as_deref())?;
+    let Stored { bundle, sha256, size } = stored(&gateway, &asked.code, Layers::Of(seen.bundle)).await?;
     change(
         gateway,
         name,
@@ -201,6 +205,10 @@ pub(super) async fn update_code(
         asked.publish,
         asked.dry_run,
         move |live, labels, _| {
+            // What was packed has the layers of that time.
+            if live.settings.layers != seen.settings.layers {
+                return Err(layers::changed_meanwhile());
+            }
             let labels = Labels {
                 code_sha256: sha256,
                 code_size: size,
@@ -227,6 +235,17 @@ pub(super) async fn update_configuration(
     signed: Signed,
 ) -> Document {
     let asked: UpdateConfiguration = signed.document()?;
+    let layered = match &asked.change.layers {
+        Some(arns) => {
+            let seen = unqualified(&gateway, &name, asked.revision_id.as_deref())?;
+            let layers = layers::named(&gateway, arns).await?;
+            let (store, bundle) = (gateway.store.clone(), seen.bundle);
+            let these = Layers::These(layers.bundles);
+            let bundle = blocking(move || layered::assemble(&store, &layered::Code::Of(bundle), &these)).await?;
+            Some((seen.number, bundle, layers.sizes))
+        }
+        None => None,
+    };
     change(
         gateway,
         name,
@@ -236,7 +255,11 @@ pub(super) async fn update_configuration(
         move |live, labels, gateway| {
             let now = Some((&live.settings, labels));
             let (settings, labels) = asked.change.apply(&live.name, now, &gateway.runtimes)?;
-            Ok((live.bundle, settings, labels))
+            match layered {
+                None => Ok((live.bundle, settings, labels)),
+                Some((seen, ..)) if seen != live.number => Err(layers::changed_meanwhile()),
+                Some((_, bundle, layer_sizes)) => Ok((bundle, settings, Labels { layer_sizes, ..labels })),
+            }
         },
     )
     .await

@@ -22,7 +22,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use functions::payload::{self, RequestHead};
 use functions::wire::Invoke;
-use functions::{FunctionName, Revision, Runtime};
+use functions::{BootId, FunctionName, Revision, Runtime};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use jiff::Timestamp;
@@ -88,6 +88,8 @@ pub(super) struct Ran {
     told: HeaderMap,
     took: Duration,
     init: Option<Duration>,
+    /// Where it ran.
+    instance: Option<BootId>,
 }
 
 /// Invoke.
@@ -229,6 +231,7 @@ async fn respond(gateway: &Gateway, asked: &Asked, ran: Ran, tail: bool) -> Resp
                 version: &asked.version,
                 took: ran.took,
                 init: ran.init,
+                instance: ran.instance,
             };
             Some(log_tail::header(gateway, &report).await)
         }
@@ -309,7 +312,7 @@ impl Asked {
             }
         };
         invocation.found(&lease);
-        let start = lease.phases();
+        let (start, instance) = (lease.phases(), Some(lease.boot_id()));
         let begun = Instant::now();
         let made = match revision.settings.runtime {
             Runtime::Python | Runtime::Node | Runtime::Lambda => {
@@ -354,6 +357,7 @@ impl Asked {
                     told,
                     took: handler,
                     init,
+                    instance,
                 })
             }
             Err(failed) => {
@@ -364,6 +368,7 @@ impl Asked {
                 Ok(Ran {
                     took: begun.elapsed(),
                     init,
+                    instance,
                     ..Ran::failed(said, told)
                 })
             }
@@ -412,6 +417,7 @@ impl Ran {
             told,
             took: Duration::ZERO,
             init: None,
+            instance: None,
         }
     }
 }

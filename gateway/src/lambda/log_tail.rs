@@ -11,7 +11,7 @@ use serde::Deserialize;
 use crate::gateway::Gateway;
 use crate::logs::Query;
 use crate::request_id::RequestId;
-use functions::Revision;
+use functions::{BootId, Revision};
 
 /// Bytes of a log that are told.
 const TAIL: usize = 4 * 1024;
@@ -28,6 +28,8 @@ pub(super) struct Report<'a> {
     pub(super) took: Duration,
     /// Time of loading it, when the call waited for that.
     pub(super) init: Option<Duration>,
+    /// The instance, while it may still live.
+    pub(super) instance: Option<BootId>,
 }
 
 /// The value of `X-Amz-Log-Result`. Lines that the log writer dropped, or could not read back, are not in it.
@@ -44,12 +46,20 @@ pub(super) async fn header(gateway: &Gateway, report: &Report<'_>) -> HeaderValu
             Vec::new()
         }
     };
-    let text = text(report, lines.iter().map(String::as_str));
+    let text = text(report, peak(gateway, report).await, lines.iter().map(String::as_str));
     let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(TAIL))..];
     HeaderValue::from_str(&STANDARD.encode(tail)).expect("base64 is valid in a header")
 }
 
-fn text<'a>(report: &Report<'_>, lines: impl Iterator<Item = &'a str>) -> String {
+/// The most memory that the instance ever had in use. Not known when it is gone, or where the kernel does not count it.
+async fn peak(gateway: &Gateway, report: &Report<'_>) -> Option<u64> {
+    let (instance, name, pool) = (report.instance?, report.revision.name.clone(), gateway.pool.clone());
+    let read = tokio::task::spawn_blocking(move || pool.memory_peak(&name, instance));
+    // A panic there was told by the runtime, and this line of a report is not worth an error.
+    read.await.ok().flatten()
+}
+
+fn text<'a>(report: &Report<'_>, peak: Option<u64>, lines: impl Iterator<Item = &'a str>) -> String {
     #[derive(Deserialize)]
     struct Line {
         text: String,
@@ -68,6 +78,9 @@ fn text<'a>(report: &Report<'_>, lines: impl Iterator<Item = &'a str>) -> String
         "END RequestId: {id}\nREPORT RequestId: {id}\tDuration: {took:.2} ms\tBilled Duration: {:.0} ms\tMemory Size: {memory} MB",
         billed.ceil()
     );
+    if let Some(peak) = peak {
+        let _ = write!(text, "\tMax Memory Used: {} MB", peak.div_ceil(1 << 20));
+    }
     if let Some(init) = report.init {
         let _ = write!(text, "\tInit Duration: {:.2} ms", init.as_secs_f64() * 1000.0);
     }

@@ -199,9 +199,24 @@ impl Leaf {
         let pids = self.pids.as_ref().and_then(|h| read(&h.dir, "pids.current"));
         Usage {
             memory_bytes: memory,
+            memory_peak: self.memory_peak(),
             pids,
             cpu: self.cpu_time(),
         }
+    }
+
+    /// The most memory that was ever in use. Version 2 tells it since Linux 5.19.
+    fn memory_peak(&self) -> Option<u64> {
+        self.memory.as_ref().and_then(|h| {
+            read(
+                &h.dir,
+                if h.version == Version::V2 {
+                    "memory.peak"
+                } else {
+                    "memory.max_usage_in_bytes"
+                },
+            )
+        })
     }
 
     fn cpu_time(&self) -> Option<Duration> {
@@ -212,7 +227,6 @@ impl Leaf {
     pub(crate) fn account(&self) -> Account {
         let memory = self.memory.as_ref();
         let v2 = memory.is_some_and(|h| h.version == Version::V2);
-        let of = |file: &str| memory.and_then(|h| read(&h.dir, file)).unwrap_or(0);
         let counted =
             |h: Option<&Hierarchy>, file: &str, key: &str| h.and_then(|h| keyed(&h.dir.join(file), key)).unwrap_or(0);
         Account {
@@ -222,7 +236,7 @@ impl Leaf {
                 "oom_kill",
             ),
             pids_hits: counted(self.pids.as_ref(), "pids.events", "max"),
-            memory_peak: of(if v2 { "memory.peak" } else { "memory.max_usage_in_bytes" }),
+            memory_peak: self.memory_peak().unwrap_or(0),
             cpu: self.cpu_time().unwrap_or_default(),
         }
     }
@@ -322,6 +336,8 @@ impl Frozen {
 pub struct Usage {
     /// Bytes charged to the leaf.
     pub memory_bytes: Option<u64>,
+    /// The most bytes that were ever charged to it.
+    pub memory_peak: Option<u64>,
     /// Processes and threads, the one or two of ours included.
     pub pids: Option<u64>,
     /// Processor time since its start.
@@ -435,6 +451,26 @@ mod tests {
         assert_eq!(keyed(&path, "max"), None);
         fs::write(&path, "oom_kill x\n").unwrap();
         assert_eq!(keyed(&path, "oom_kill"), None);
+    }
+
+    #[test]
+    fn the_peak_of_memory_is_read_where_each_version_has_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let peak = |version| {
+            let memory = Some(Hierarchy {
+                dir: dir.path().into(),
+                version,
+            });
+            let leaf = Leaf {
+                memory,
+                ..Leaf::default()
+            };
+            (leaf.usage().memory_peak, leaf.account().memory_peak)
+        };
+        assert_eq!((peak(Version::V1), peak(Version::V2)), ((None, 0), (None, 0)));
+        fs::write(dir.path().join("memory.max_usage_in_bytes"), "7\n").unwrap();
+        fs::write(dir.path().join("memory.peak"), "9\n").unwrap();
+        assert_eq!((peak(Version::V1), peak(Version::V2)), ((Some(7), 7), (Some(9), 9)));
     }
 
     #[test]

@@ -21,6 +21,10 @@ pub(crate) const UPPER: &str = "/.fn/upper";
 pub(crate) const NEW_ROOT: &str = "/.fn/root";
 /// Where the code is.
 pub(crate) const FUNCTION: &str = "/function";
+/// The part of the code that is shown at [`OPT`] as well, if there is one.
+const OPT_OF_THE_FUNCTION: &str = "/function/.fn-opt";
+/// Where programs look for what was added to them.
+const OPT: &str = "/opt";
 
 const NO_DEVICES: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
@@ -63,7 +67,7 @@ pub(crate) fn uncover_store() -> Result<(), StageError> {
     umount2(LAYERS, MntFlags::MNT_DETACH).at(Stage::Layers)
 }
 
-/// Shows the layers at `/function` and takes the store away.
+/// Shows the layers at `/function`, what they have for `/opt` there, and takes the store away.
 pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageError> {
     if !layers.is_empty() {
         let mut options = String::from("userxattr,lowerdir=");
@@ -85,6 +89,17 @@ pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageErro
             Some(options.as_str()),
         )
         .at(Stage::Layers)?;
+        match mount(
+            Some(OPT_OF_THE_FUNCTION),
+            OPT,
+            None::<&str>,
+            MsFlags::MS_BIND,
+            None::<&str>,
+        ) {
+            // Most have none, or a file that means something else.
+            Err(nix::Error::ENOENT | nix::Error::ENOTDIR) => {}
+            other => other.at(Stage::Layers)?,
+        }
     }
     // Other functions' code must not be reachable, whatever the modes of its files.
     umount2(LAYERS, MntFlags::MNT_DETACH).at(Stage::Layers)?;

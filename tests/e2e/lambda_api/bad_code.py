@@ -52,9 +52,9 @@ def bomb(file):
 bad(archive(bomb))
 
 bad(good, "java21", Runtime="java21")
-bad(good, "python3.*", Runtime="provided.al2023")
+bad(good, "provided.*", Runtime="java21")
 bad(good, "form", Handler="nothing")
-bad(good, "Layers", Layers=["arn:aws:lambda:us-east-1:123456789012:layer:l:1"])
+bad(good, "does not exist", Layers=["arn:aws:lambda:us-east-1:123456789012:layer:l:1"])
 bad(good, "architecture", Architectures=["arm64" if os.uname().machine == "x86_64" else "x86_64"])
 bad(good, "belongs to the platform", Environment={"Variables": {"AWS_LAMBDA_FUNCTION_NAME": "x"}})
 refused("InvalidParameterValueException", 400, create, source=good, name="Upper_Case")

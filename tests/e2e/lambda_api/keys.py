@@ -20,4 +20,4 @@ unsigned = client(config=Config(signature_version=UNSIGNED))
 refused("MissingAuthenticationTokenException", 403, unsigned.get_account_settings)
 
 # What this server does not have it says so.
-refused("UnknownOperationException", 404, aws.list_layers)
+refused("UnknownOperationException", 404, aws.list_event_source_mappings)

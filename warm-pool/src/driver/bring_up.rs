@@ -19,7 +19,7 @@ use crate::instance::Startup;
 use crate::lane::{Lane, LaneError};
 use crate::link::Link;
 use crate::log_tap::{LogSink, LogTap, Source};
-use crate::runtime_api::{Desk, Server};
+use crate::runtime_api::{Desk, Identity, Server};
 use crate::start::Purpose;
 
 /// A function may need longer for its imports than for a call, so this is the least it gets.
@@ -154,7 +154,12 @@ fn channels(
         Runtime::Lambda => {
             let listener = listener.ok_or_else(|| io::Error::other("the launcher made no listener"))?;
             let desk = Arc::new(Desk::new(settings.concurrency));
-            server = Some(Server::start(listener, desk.clone(), settings.concurrency)?);
+            server = Some(Server::start(
+                listener,
+                desk.clone(),
+                settings.concurrency,
+                Identity::from(revision),
+            )?);
             let turn = |_| Channel::Runtime(Turn::new(desk.clone()));
             (0..settings.concurrency).map(turn).collect()
         }

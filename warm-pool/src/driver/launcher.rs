@@ -215,6 +215,8 @@ pub struct Stages {
 pub struct Usage {
     /// Memory in bytes.
     pub memory_bytes: Option<u64>,
+    /// The most of it that ever was in use.
+    pub memory_peak: Option<u64>,
     /// Processes and threads.
     pub pids: Option<u64>,
 }

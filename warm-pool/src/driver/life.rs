@@ -68,7 +68,7 @@ pub(crate) async fn live(birth: Birth) {
                 log,
                 body,
                 frost: Mutex::default(),
-                _server: server,
+                server,
                 given_up: Mutex::default(),
                 silent: AtomicU32::default(),
                 killed: OnceLock::new(),
@@ -79,11 +79,11 @@ pub(crate) async fn live(birth: Birth) {
                 .upgrade()
                 .is_some_and(|fleet| fleet.started(instance.clone(), channels));
             if !accepted {
-                instance.kill(KillCause::Retired);
+                cancel.cancel();
             }
             let ending = tokio::select! {
                 ending = instance.body.gone() => ending,
-                () = instance.overstayed() => {
+                () = instance.took_leave() => {
                     instance.body.kill();
                     instance.body.gone().await
                 }

@@ -264,8 +264,17 @@ impl Confined for Body {
     }
 
     fn usage(&self) -> Usage {
-        let sandbox::Usage { memory_bytes, pids, .. } = self.sandbox.usage();
-        Usage { memory_bytes, pids }
+        let sandbox::Usage {
+            memory_bytes,
+            memory_peak,
+            pids,
+            ..
+        } = self.sandbox.usage();
+        Usage {
+            memory_bytes,
+            memory_peak,
+            pids,
+        }
     }
 
     fn connect<'a>(&'a self, door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {

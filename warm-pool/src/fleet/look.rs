@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use functions::BootId;
+
 use super::Fleet;
 use crate::driver::launcher::Usage;
 use crate::instance::Instance;
@@ -33,6 +35,8 @@ impl Fleet {
             .map(|instance| instance.body.usage())
             .reduce(|sum, more| Usage {
                 memory_bytes: plus(sum.memory_bytes, more.memory_bytes),
+                // Of different moments, so there is no sum.
+                memory_peak: None,
                 pids: plus(sum.pids, more.pids),
             })
     }
@@ -48,6 +52,13 @@ impl Fleet {
         let living = self.living();
         let those = living.iter().filter(|instance| ahead.contains(&instance.id));
         those.map(|instance| instance.body.usage().memory_bytes).sum()
+    }
+
+    /// The most memory that a process of the function ever had in use, if it still lives. Reads a file of the kernel.
+    pub(crate) fn memory_peak(&self, of: BootId) -> Option<u64> {
+        let living = self.living();
+        let instance = living.iter().find(|instance| instance.boot_id == of)?;
+        instance.body.usage().memory_peak
     }
 
     /// What could go if the host is short of memory. Reads files of the kernel.

@@ -1,15 +1,26 @@
-//! What a runtime has asked for, what it was given, and what it may say next.
+//! What a runtime and its extensions have asked for, what they were given, and what they may say next.
+//!
+//! An invocation is handed over when the runtime asks and every extension waits for an event; with that the start is over as well. With a
+//! `concurrency` above 1 extensions get no invocations, and nobody waits for them once the start is over.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use functions::wire::Failure;
 use tokio::sync::{oneshot, watch};
+use uuid::Uuid;
 
+use super::extensions::{Denial, Event, Extensions, Wants};
 use super::{Answer, Invocation};
 
 /// Ids of invocations that are over, so that a second answer is told from one that nobody asked for.
 const REMEMBERED: usize = 8;
+
+/// How long an instance with extensions has between the news of its end and the kill. Lambda's own bound.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How much of that its runtime has for itself. Lambda's own bound.
+const FAREWELL_OF_THE_RUNTIME: Duration = Duration::from_millis(300);
 
 /// A request that can't be granted, by its name in the Runtime API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +40,29 @@ pub(crate) struct Desk {
     most: usize,
     start: watch::Sender<Start>,
     state: Mutex<State>,
+    /// Says that the state of extensions has changed.
+    changes: watch::Sender<()>,
+}
+
+/// Why an instance ends, in the words of the Extensions API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// It is not needed any more.
+    Spindown,
+    /// An invocation ran out of time.
+    Timeout,
+    /// It is broken.
+    Failure,
+}
+
+impl Reason {
+    fn as_str(self) -> &'static str {
+        match self {
+            Reason::Spindown => "spindown",
+            Reason::Timeout => "timeout",
+            Reason::Failure => "failure",
+        }
+    }
 }
 
 /// How far the start is.
@@ -46,6 +80,8 @@ pub(crate) enum Start {
 struct State {
     /// Requests for an invocation that wait for one.
     asking: VecDeque<oneshot::Sender<Invocation>>,
+    /// The runtime has asked.
+    asked: bool,
     /// Invocations that wait to be asked for.
     queued: VecDeque<Invocation>,
     /// Whom to tell.
@@ -53,6 +89,11 @@ struct State {
     /// Those of `open` that the runtime has.
     given: Vec<String>,
     over: VecDeque<String>,
+    extensions: Extensions,
+    /// Why no invocation will be answered any more.
+    crash: Option<Failure>,
+    /// The instance is about to end.
+    ending: Option<Reason>,
 }
 
 impl State {
@@ -71,6 +112,12 @@ impl State {
                 self.queued.push_front(invocation);
                 return;
             };
+            // What extensions hear before who asked turns out to have left, they hear again.
+            if asking.is_closed() {
+                self.queued.push_front(invocation);
+                continue;
+            }
+            self.extensions.invoke(&invocation);
             let id = invocation.id.clone();
             match asking.send(invocation) {
                 Ok(()) => self.given.push(id),
@@ -87,10 +134,11 @@ impl Desk {
             most: most.into(),
             start: watch::Sender::new(Start::Initialising),
             state: Mutex::default(),
+            changes: watch::Sender::default(),
         }
     }
 
-    /// Waits until the runtime asks for its first invocation, or says that it never will.
+    /// Waits until the runtime asks for its first invocation and its extensions for their first event, or one says that it never will.
     pub(crate) async fn started(&self) -> Result<(), Failure> {
         let mut start = self.start.subscribe();
         match start.wait_for(|start| *start != Start::Initialising).await.as_deref() {
@@ -104,9 +152,14 @@ impl Desk {
     pub(crate) fn call(&self, invocation: Invocation) -> oneshot::Receiver<Answer> {
         let (answer, answered) = oneshot::channel();
         let mut state = self.lock();
+        if let Some(failure) = &state.crash {
+            // The other half is in our hand.
+            let _told = answer.send(Answer::Crashed(failure.clone()));
+            return answered;
+        }
         state.open.insert(invocation.id.clone(), answer);
         state.queued.push_back(invocation);
-        state.settle();
+        self.settle(&mut state);
         answered
     }
 
@@ -124,9 +177,8 @@ impl Desk {
             return Err(Refusal::State);
         }
         state.asking.push_back(give);
-        state.settle();
-        drop(state);
-        self.begin(Start::Ready);
+        state.asked = true;
+        self.settle(&mut state);
         Ok(given)
     }
 
@@ -151,6 +203,125 @@ impl Desk {
         match self.begin(Start::Failed(failure)) {
             true => Ok(()),
             false => Err(Refusal::State),
+        }
+    }
+
+    /// Takes note of the extensions that are about to be started.
+    pub(super) fn announce(&self, names: Vec<String>) -> Result<(), Denial> {
+        self.change(|state| state.extensions.announce(names))
+    }
+
+    /// Waits until all of those have registered, or one has failed.
+    pub(super) async fn registered(&self) {
+        self.until(|state| state.extensions.registered() || state.crash.is_some())
+            .await;
+    }
+
+    /// An extension makes itself known.
+    pub(super) fn register(&self, name: &str, events: &[String]) -> Result<Uuid, Denial> {
+        let wants = Wants::read(events)?;
+        if wants.invoke && self.most > 1 {
+            return Err(Denial::Event);
+        }
+        self.change(|state| state.extensions.register(name, wants))
+    }
+
+    /// An extension asks for an event.
+    pub(super) fn next_event(&self, id: Uuid) -> Result<oneshot::Receiver<Event>, Denial> {
+        self.change(|state| state.extensions.next(id))
+    }
+
+    /// An extension says that it can't go on. `kind` is what it calls that, `of` what the platform does.
+    pub(super) fn give_up(&self, id: Uuid, of: &str, kind: &str) -> Result<(), Denial> {
+        let name = self.change(|state| state.extensions.give_up(id))?;
+        self.crash(of, format!("the extension {name} says {kind}"));
+        Ok(())
+    }
+
+    /// The process of an extension has ended, or with `None` that of the runtime.
+    pub(super) fn ended(&self, name: Option<&str>, how: &str) {
+        let ending = self.change(|state| {
+            state.extensions.ended(name);
+            state.ending.is_some()
+        });
+        if let Some(name) = name
+            && !ending
+        {
+            self.crash("Extension.Crash", format!("the extension {name} ended: {how}"));
+        }
+    }
+
+    /// Waits until the instance is about to end, and says why.
+    pub(super) async fn ending(&self) -> Reason {
+        self.until(|state| state.ending.is_some()).await;
+        self.lock().ending.unwrap_or(Reason::Spindown)
+    }
+
+    /// Whether there is an extension that is given time before the instance is killed.
+    pub(crate) fn takes_leave(&self) -> bool {
+        self.lock().extensions.any_external()
+    }
+
+    /// Tells the runtime and the extensions that the instance ends, and waits until they are done with that, at most two seconds.
+    pub(crate) async fn take_leave(&self, reason: Reason) {
+        self.change(|state| state.ending = Some(reason));
+        let deadline = (SystemTime::now() + FAREWELL).duration_since(UNIX_EPOCH);
+        let deadline = deadline.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+        let leave = async {
+            let runtime = self.until(|state| state.extensions.runtime_gone());
+            let _late = tokio::time::timeout(FAREWELL_OF_THE_RUNTIME, runtime).await;
+            self.change(|state| state.extensions.shut_down(deadline, reason.as_str()));
+            self.until(|state| state.extensions.left()).await;
+        };
+        let _late = tokio::time::timeout(FAREWELL, leave).await;
+    }
+
+    /// Nothing that is asked of this instance will be answered any more.
+    fn crash(&self, kind: &str, message: String) {
+        let failure = Failure {
+            error_message: message,
+            error_type: kind.to_owned(),
+            stack_trace: Vec::new(),
+        };
+        self.begin(Start::Failed(failure.clone()));
+        let open = self.change(|state| {
+            state.crash.get_or_insert_with(|| failure.clone());
+            state.queued.clear();
+            state.given.clear();
+            std::mem::take(&mut state.open)
+        });
+        for (_, answer) in open {
+            // Who called may have left.
+            let _told = answer.send(Answer::Crashed(failure.clone()));
+        }
+    }
+
+    fn settle(&self, state: &mut State) {
+        let idle = state.extensions.idle();
+        if state.asked && idle && self.begin(Start::Ready) {
+            state.extensions.close();
+        }
+        if *self.start.borrow() == Start::Ready && (idle || self.most > 1) {
+            state.settle();
+        }
+    }
+
+    /// Changes the state, and wakes whoever waits for that.
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let changed = change(&mut state);
+        self.settle(&mut state);
+        drop(state);
+        self.changes.send_replace(());
+        changed
+    }
+
+    async fn until(&self, so: impl Fn(&State) -> bool) {
+        let mut changes = self.changes.subscribe();
+        while !so(&self.lock()) {
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
     }
 

@@ -1,4 +1,4 @@
-//! The HTTP of the Runtime API.
+//! The HTTP of the Runtime API, and the port at which it is served with the APIs beside it.
 
 use std::convert::Infallible;
 use std::io;
@@ -23,6 +23,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::desk::{Desk, Refusal};
+use super::extensions_api::{self, Identity};
+use super::resident_api;
 use super::{Answer, Invocation, MOST_ANSWER, TRUNCATED};
 
 const VERSION: &str = "/2018-06-01";
@@ -30,42 +32,63 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-reque
 const DEADLINE: HeaderName = HeaderName::from_static("lambda-runtime-deadline-ms");
 const ARN: HeaderName = HeaderName::from_static("lambda-runtime-invoked-function-arn");
 const TRACE: HeaderName = HeaderName::from_static("lambda-runtime-trace-id");
+const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("lambda-runtime-client-context");
 const MODE: HeaderName = HeaderName::from_static("lambda-runtime-function-response-mode");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("lambda-runtime-function-error-type");
 const ERROR_BODY: HeaderName = HeaderName::from_static("lambda-runtime-function-error-body");
 
-/// Connections of one sandbox beside those that its concurrency needs: runtimes keep some for answers.
-const SPARE_CONNECTIONS: usize = 16;
+/// Connections of one sandbox beside those that its concurrency needs: runtimes keep some for
+/// answers, and each extension has one or two.
+const SPARE_CONNECTIONS: usize = 32;
 /// Most bytes of a description of an error.
-const MOST_ERROR: usize = 256 * 1024;
+pub(super) const MOST_ERROR: usize = 256 * 1024;
 /// The pause after a connection could not be accepted: no descriptor was left, most likely.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// How long the rest of a body that nobody wants may take.
 const LINGER: Duration = Duration::from_secs(2);
 
-type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Full<Bytes>>;
 
 /// A port that is served. Dropping it ends that.
 #[derive(Debug)]
-pub(crate) struct Server(AbortHandle);
+pub(crate) struct Server {
+    task: AbortHandle,
+    desk: Arc<Desk>,
+}
 
 impl Drop for Server {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 impl Server {
     /// Serves a desk on a non-blocking listener. Needs a tokio runtime.
-    pub(crate) fn start(listener: OwnedFd, desk: Arc<Desk>, concurrency: u8) -> io::Result<Server> {
+    pub(crate) fn start(listener: OwnedFd, desk: Arc<Desk>, concurrency: u8, identity: Identity) -> io::Result<Server> {
         let listener = TcpListener::from_std(listener.into())?;
         let room = Arc::new(Semaphore::new(usize::from(concurrency) + SPARE_CONNECTIONS));
-        Ok(Server(tokio::spawn(accept(listener, desk, room)).abort_handle()))
+        let served = Served {
+            desk: desk.clone(),
+            identity,
+        };
+        let task = tokio::spawn(accept(listener, Arc::new(served), room)).abort_handle();
+        Ok(Server { task, desk })
+    }
+
+    /// What is served.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
     }
 }
 
-async fn accept(listener: TcpListener, desk: Arc<Desk>, room: Arc<Semaphore>) {
+/// What requests are answered from.
+struct Served {
+    desk: Arc<Desk>,
+    identity: Identity,
+}
+
+async fn accept(listener: TcpListener, served: Arc<Served>, room: Arc<Semaphore>) {
     let mut connections = JoinSet::new();
     loop {
         let permit = room
@@ -76,12 +99,12 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, room: Arc<Semaphore>) {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
             Ok((stream, _)) => {
-                let desk = desk.clone();
+                let served = served.clone();
                 connections.spawn(async move {
                     let _nodelay = stream.set_nodelay(true);
                     let service = service_fn(|request| {
-                        let desk = desk.clone();
-                        async move { Ok::<_, Infallible>(answer(&desk, request).await) }
+                        let served = served.clone();
+                        async move { Ok::<_, Infallible>(answer(&served, request).await) }
                     });
                     if let Err(error) = http1::Builder::new()
                         .serve_connection(TokioIo::new(stream), service)
@@ -100,11 +123,24 @@ async fn accept(listener: TcpListener, desk: Arc<Desk>, room: Arc<Semaphore>) {
     }
 }
 
-async fn answer(desk: &Desk, request: Request<Incoming>) -> Reply {
+async fn answer(Served { desk, identity }: &Served, request: Request<Incoming>) -> Reply {
     let path = request.uri().path().to_owned();
-    let Some(path) = path.strip_prefix(VERSION) else {
-        return not_found();
-    };
+    if let Some(path) = path.strip_prefix(VERSION) {
+        return runtime(desk, path, request).await;
+    }
+    if let Some(path) = path.strip_prefix(extensions_api::VERSION) {
+        return extensions_api::answer(desk, identity, path, request).await;
+    }
+    if let Some(path) = path.strip_prefix(resident_api::PREFIX) {
+        return resident_api::answer(desk, path, request).await;
+    }
+    match (request.method(), path.as_str()) {
+        (&Method::PUT, extensions_api::TELEMETRY | extensions_api::LOGS) => extensions_api::no_telemetry(&path),
+        _ => not_found(),
+    }
+}
+
+async fn runtime(desk: &Desk, path: &str, request: Request<Incoming>) -> Reply {
     let parts: Vec<&str> = path.split('/').skip(1).collect();
     match (request.method(), parts.as_slice()) {
         (&Method::GET, ["runtime", "invocation", "next"]) => next(desk).await,
@@ -146,19 +182,43 @@ async fn next(desk: &Desk) -> Reply {
         deadline_ms,
         arn,
         trace_id,
+        client_context,
         event,
     } = invocation;
     let mut reply = Response::new(Full::from(event));
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(DEADLINE, deadline_ms.into());
-    for (name, value) in [(REQUEST_ID, Some(id)), (ARN, Some(arn)), (TRACE, trace_id)] {
+    for (name, value) in [
+        (REQUEST_ID, Some(id)),
+        (ARN, Some(arn)),
+        (TRACE, trace_id),
+        (CLIENT_CONTEXT, client_context.as_deref().map(in_ascii)),
+    ] {
         // A trace is what a caller wrote: what can't be a header is none.
         if let Some(value) = value.and_then(|value| HeaderValue::try_from(value).ok()) {
             headers.insert(name, value);
         }
     }
     reply
+}
+
+/// A JSON document as one line of ASCII, as far as it can be one: other characters only stand in its texts, where JSON can escape them, and
+/// breaks of lines only between its parts.
+pub(super) fn in_ascii(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '\r' | '\n' | '\t' => ascii.push(' '),
+            ' '..='~' => ascii.push(character),
+            other => {
+                for unit in other.encode_utf16(&mut [0; 2]) {
+                    ascii.push_str(&format!("\\u{unit:04x}"));
+                }
+            }
+        }
+    }
+    ascii
 }
 
 async fn respond(desk: &Desk, id: &str, request: Request<Incoming>) -> Reply {
@@ -284,12 +344,12 @@ fn named(kind: &str, message: &str) -> Failure {
     }
 }
 
-enum TooLong {
+pub(super) enum TooLong {
     Bound,
     Broken,
 }
 
-async fn whole(mut body: Incoming, most: usize) -> Result<Bytes, TooLong> {
+pub(super) async fn whole(mut body: Incoming, most: usize) -> Result<Bytes, TooLong> {
     let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
     let mut all = BytesMut::with_capacity(announced.min(most));
     while let Some(frame) = body.frame().await {
@@ -311,7 +371,7 @@ async fn rest(body: &mut Incoming) {
     let _late = tokio::time::timeout(LINGER, rest).await;
 }
 
-fn accepted() -> Reply {
+pub(super) fn accepted() -> Reply {
     json(StatusCode::ACCEPTED, br#"{"status":"OK"}"#.as_slice().into())
 }
 
@@ -323,16 +383,16 @@ fn refused(refusal: Refusal) -> Reply {
     error(status, kind, &refusal.to_string())
 }
 
-fn not_found() -> Reply {
+pub(super) fn not_found() -> Reply {
     error(StatusCode::NOT_FOUND, "NotFound", "there is no such resource")
 }
 
-fn error(status: StatusCode, kind: &str, message: &str) -> Reply {
+pub(super) fn error(status: StatusCode, kind: &str, message: &str) -> Reply {
     let body = serde_json::json!({ "errorMessage": message, "errorType": kind });
     json(status, body.to_string().into())
 }
 
-fn json(status: StatusCode, body: Bytes) -> Reply {
+pub(super) fn json(status: StatusCode, body: Bytes) -> Reply {
     let mut reply = Response::new(Full::from(body));
     *reply.status_mut() = status;
     reply

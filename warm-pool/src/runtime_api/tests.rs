@@ -11,6 +11,7 @@ fn invocation(id: &str) -> Invocation {
         deadline_ms: 1,
         arn: "arn".to_owned(),
         trace_id: None,
+        client_context: None,
         event: Bytes::new(),
     }
 }
@@ -72,6 +73,109 @@ fn an_invocation_waits_for_its_question() {
     assert_eq!(desk.next().unwrap().try_recv().unwrap().id, "a");
     assert_eq!(desk.next().unwrap().try_recv().unwrap().id, "b");
     assert!(desk.next().is_err(), "both are being worked on");
+}
+
+fn names(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[tokio::test]
+async fn an_invocation_waits_for_the_extensions_too() {
+    let desk = Desk::new(1);
+    desk.announce(names(&["outside"])).unwrap();
+    let mut next = desk.next().unwrap();
+    assert!(desk.fail(failure()).is_ok(), "the start is not over");
+    let desk = Desk::new(1);
+    desk.announce(names(&["outside"])).unwrap();
+    let id = desk.register("outside", &names(&["INVOKE"])).unwrap();
+    desk.registered().await;
+    next = {
+        drop(next);
+        desk.next().unwrap()
+    };
+    let _answered = desk.call(invocation("a"));
+    assert!(matches!(next.try_recv(), Err(TryRecvError::Empty)));
+    let mut told = desk.next_event(id).unwrap();
+    desk.started().await.unwrap();
+    assert_eq!(next.try_recv().unwrap().id, "a");
+    assert!(told.try_recv().is_ok());
+    desk.answer("a").unwrap().send(Answer::Whole(Bytes::new())).unwrap();
+    let mut next = desk.next().unwrap();
+    let _second = desk.call(invocation("b"));
+    assert!(next.try_recv().is_err(), "the extension is still at work for the first");
+    let mut told = desk.next_event(id).unwrap();
+    assert_eq!(next.try_recv().unwrap().id, "b");
+    assert!(told.try_recv().is_ok());
+}
+
+#[tokio::test]
+async fn an_extension_that_gives_up_ends_what_is_open_and_what_comes() {
+    let desk = Desk::new(1);
+    desk.announce(names(&["outside"])).unwrap();
+    let id = desk.register("outside", &names(&["INVOKE"])).unwrap();
+    let _told = desk.next_event(id).unwrap();
+    let _next = desk.next().unwrap();
+    desk.started().await.unwrap();
+    let mut open = desk.call(invocation("a"));
+    desk.give_up(id, "Extension.ExitError", "Own.Kind").unwrap();
+    let kind = |answer: Result<Answer, _>| match answer {
+        Ok(Answer::Crashed(failure)) => failure.error_type,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(kind(open.try_recv()), "Extension.ExitError");
+    assert_eq!(kind(desk.call(invocation("b")).try_recv()), "Extension.ExitError");
+    assert!(desk.is_over("a") && desk.is_over("b"));
+    let desk = Desk::new(1);
+    desk.announce(names(&["outside"])).unwrap();
+    desk.ended(Some("outside"), "exit status 1");
+    desk.registered().await;
+    assert_eq!(desk.started().await.unwrap_err().error_type, "Extension.Crash");
+}
+
+#[tokio::test]
+async fn leave_is_taken_in_order_and_not_for_ever() {
+    let desk = Desk::new(1);
+    assert!(!desk.takes_leave());
+    desk.announce(names(&["outside"])).unwrap();
+    let id = desk.register("outside", &names(&["SHUTDOWN"])).unwrap();
+    let told = desk.next_event(id).unwrap();
+    let _next = desk.next().unwrap();
+    assert!(desk.takes_leave());
+    let extension = async {
+        assert_eq!(desk.ending().await, Reason::Timeout);
+        desk.ended(None, "signal 9");
+        told.await.unwrap();
+        desk.ended(Some("outside"), "exit status 0");
+    };
+    tokio::join!(desk.take_leave(Reason::Timeout), extension);
+    assert_eq!(
+        desk.call(invocation("a")).try_recv().unwrap_err(),
+        TryRecvError::Empty,
+        "its end was asked for"
+    );
+
+    let stuck = Desk::new(1);
+    stuck.announce(names(&["outside"])).unwrap();
+    stuck.register("outside", &names(&["SHUTDOWN"])).unwrap();
+    // It comes back although nobody does anything.
+    stuck.take_leave(Reason::Spindown).await;
+}
+
+#[test]
+fn extensions_of_several_invocations_at_a_time_get_none() {
+    let desk = Desk::new(2);
+    let refused = desk.register("inside", &names(&["INVOKE"])).unwrap_err();
+    assert_eq!(refused, super::extensions::Denial::Event);
+    assert!(desk.register("inside", &[]).is_ok());
+}
+
+#[test]
+fn a_client_context_is_one_line_of_ascii_with_the_same_meaning() {
+    let json = "{\n\t\"a\": \"\u{e9}\u{1f600}\u{7f}\"}";
+    let ascii = super::serve::in_ascii(json);
+    assert!(ascii.bytes().all(|byte| (0x20..0x7f).contains(&byte)), "{ascii}");
+    let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+    assert_eq!(read(&ascii), read(json));
 }
 
 #[test]

@@ -130,6 +130,7 @@ impl Confined for Process {
     fn usage(&self) -> Usage {
         Usage {
             memory_bytes: Some(1000),
+            memory_peak: None,
             pids: Some(1),
         }
     }

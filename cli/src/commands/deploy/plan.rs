@@ -14,7 +14,7 @@ use functions::{BuildMode, FunctionName, Manifest, Runtime};
 use crate::commands::name::{self, BadName};
 use crate::exit::Exit;
 use crate::failure::Explain;
-use crate::staging::Staged;
+use crate::staging::{Staged, StagingError};
 
 /// A deploy that has passed every check of this machine.
 #[derive(Debug)]
@@ -54,6 +54,9 @@ pub(crate) enum PlanError {
         /// What the directory lacks.
         cause: DetectError,
     },
+    /// A layer can't be packed.
+    #[error("a layer can't be packed")]
+    Layer(#[source] StagingError),
     /// No name.
     #[error(transparent)]
     Name(#[from] BadName),
@@ -61,7 +64,10 @@ pub(crate) enum PlanError {
 
 impl Explain for PlanError {
     fn exit(&self) -> Exit {
-        Exit::BadInput
+        match self {
+            PlanError::Layer(error) => error.exit(),
+            _ => Exit::BadInput,
+        }
     }
 
     fn code(&self) -> String {
@@ -70,6 +76,7 @@ impl Explain for PlanError {
             PlanError::Manifest(_) => "bad_manifest".into(),
             PlanError::Option(_) | PlanError::Resolve(_) => "bad_setting".into(),
             PlanError::Detect { .. } => "no_handler".into(),
+            PlanError::Layer(error) => error.code(),
             PlanError::Name(error) => error.code(),
         }
     }
@@ -80,6 +87,7 @@ impl Explain for PlanError {
             PlanError::Manifest(error) | PlanError::Option(error) => Some(error.hint().into()),
             PlanError::Resolve(error) => Some(error.hint().into()),
             PlanError::Detect { cause } => Some(cause.hint().into()),
+            PlanError::Layer(error) => error.hint(),
             PlanError::Name(error) => error.hint(),
         }
     }
@@ -94,7 +102,7 @@ impl Explain for PlanError {
 
 impl Plan {
     /// Reads fn.toml, puts the options over it, and finds out the rest.
-    pub(super) fn make(staged: &Staged, options: &[(String, String)]) -> Result<Self, PlanError> {
+    pub(super) fn make(staged: &mut Staged, options: &[(String, String)]) -> Result<Self, PlanError> {
         let mut manifest = read(staged.dir().join(FILE_NAME))?;
         for (key, value) in options {
             if key == "name" {
@@ -108,6 +116,9 @@ impl Plan {
             Some(name) => name.clone(),
             None => name::from_path(staged.stem())?,
         };
+        if let Some(layers) = &manifest.layers {
+            staged.add_layers(layers).map_err(PlanError::Layer)?;
+        }
         let detected = manifest
             .detect(staged.dir())
             .map_err(|cause| PlanError::Detect { cause })?;
@@ -152,7 +163,7 @@ mod tests {
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
             .collect();
-        Ok(Plan::make(&Staged::open(dir).unwrap(), &options)?)
+        Ok(Plan::make(&mut Staged::open(dir).unwrap(), &options)?)
     }
 
     const PYTHON: (&str, &str) = ("handler.py", "def handler(event, context):\n    return {}\n");
@@ -216,6 +227,21 @@ mod tests {
         assert_eq!((failure.exit, failure.code.as_str()), (Exit::BadInput, "bad_setting"));
         let failure = plan(dir.path(), &[("name", "No/Name")]).unwrap_err();
         assert_eq!(failure.code, "invalid_function_name");
+    }
+
+    #[test]
+    fn layers_are_put_where_the_sandbox_looks_for_them() {
+        let layer = directory(&[("greeting.txt", "from a layer")]);
+        let path = format!("layers = [{:?}]\n", layer.path());
+        let dir = directory(&[PYTHON, ("fn.toml", &path)]);
+        let mut staged = Staged::open(dir.path()).unwrap();
+        Plan::make(&mut staged, &[]).unwrap();
+        let packed = staged.dir().join(".fn-opt/greeting.txt");
+        assert_eq!(fs::read_to_string(packed).unwrap(), "from a layer");
+        assert!(!dir.path().join(".fn-opt").exists());
+        let dir = directory(&[PYTHON, ("fn.toml", "layers = [\"../nowhere-at-all\"]\n")]);
+        let failure = plan(dir.path(), &[]).unwrap_err();
+        assert_eq!((failure.exit, failure.code.as_str()), (Exit::NotFound, "no_such_path"));
     }
 
     #[test]

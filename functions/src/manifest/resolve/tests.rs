@@ -145,6 +145,13 @@ fn keys_that_depend_on_each_other_are_checked_together() {
         ResolveError::ReuseConcurrency { concurrency: 2 }
     );
     assert!(resolve_as(Runtime::Python, &[("reuse", "request")]).is_ok());
+    assert_eq!(
+        refused(&[("layers", "[\"1\", \"2\", \"3\", \"4\", \"5\", \"6\"]")]),
+        ResolveError::LayersCount { count: 6 }
+    );
+    for bad in ["[\"\"]", "[\"a\\nb\"]"] {
+        assert!(matches!(refused(&[("layers", bad)]), ResolveError::LayerName { .. }));
+    }
     assert!(matches!(refused(&[("name", "other")]), ResolveError::OtherName { .. }));
     assert!(matches!(
         refused(&[("runtime", "node")]),

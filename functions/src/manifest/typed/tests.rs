@@ -10,7 +10,7 @@ fn every_key_of_the_table_can_be_set_and_read() {
             "runtime" => "node",
             "handler" => "index.handler",
             "env" => "{ A = \"b\" }",
-            "stdio.args" | "http.command" => "[\"-v\"]",
+            "stdio.args" | "http.command" | "layers" => "[\"-v\"]",
             other => panic!("give this test a value for {other}"),
         });
         let mut manifest = Manifest::default();

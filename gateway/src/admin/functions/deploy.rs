@@ -8,7 +8,7 @@
 use std::io::Seek;
 use std::sync::Arc;
 
-use ::functions::bundle::Limits;
+use ::functions::bundle::{LAYERS_DIR, Limits};
 use ::functions::runtimes::{self, launch};
 use ::functions::store::StoreError;
 use ::functions::{Digest, FunctionName, Manifest, Revision, RevisionNumber, Settings};
@@ -144,6 +144,12 @@ fn draft(gateway: &Gateway, name: &FunctionName, bundle: Digest, manifest: Value
     let settings = manifest
         .resolve(name, &detected)
         .map_err(|error| unprocessable("manifest_invalid", chain(&error)).hint(error.hint()))?;
+    if !settings.layers.is_empty() && !layer.join(LAYERS_DIR).is_dir() {
+        let text = format!("the settings name layers, but the bundle has no {LAYERS_DIR}");
+        return Err(
+            unprocessable("layers_missing", text).hint("`fn deploy` packs layers into the bundle; deploy with it.")
+        );
+    }
     gateway
         .store
         .draft(name, bundle, settings)
