@@ -169,6 +169,7 @@ impl Begun {
             boot_id,
             handler,
             head,
+            bare: !http,
             length: None,
             body: Content::Flowing(Box::new(flow)),
         })
