@@ -3,6 +3,7 @@
 //! | module | answers |
 //! |---|---|
 //! | [`name`], [`digest`], [`boot_id`], [`size`], [`span`], [`cpu`] | the newtypes that cannot hold a bad value |
+//! | [`cors`] | which pages of other origins may call a function |
 //! | [`manifest`] | what `fn.toml` may say, its defaults and its bounds |
 //! | [`detect`] | which runtime and handler a directory holds |
 //! | [`bundle`] | code as one deterministic archive, and the safe way back |
@@ -20,6 +21,7 @@
 
 pub mod boot_id;
 pub mod bundle;
+pub mod cors;
 pub mod cpu;
 pub mod detect;
 pub mod digest;

@@ -15,6 +15,6 @@ mod request;
 
 pub use cgi::cgi_env;
 pub use event::{event, repeated};
-pub use prelude::{PRELUDE_TYPE, Prelude};
+pub use prelude::{PRELUDE_TYPE, Prelude, SEPARATOR};
 pub use reply::{BadReply, Reply, ReplyHead, reply, reply_head};
 pub use request::RequestHead;

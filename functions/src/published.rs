@@ -92,6 +92,10 @@ pub enum Facet {
     Tags,
     /// How many calls at a time are reserved for the function.
     Concurrency,
+    /// How a function, or one of its aliases, is called by HTTP.
+    Url,
+    /// What becomes of events in the background that fail.
+    Event,
 }
 
 impl Facet {
@@ -100,6 +104,8 @@ impl Facet {
         match self {
             Facet::Tags => "tags",
             Facet::Concurrency => "concurrency",
+            Facet::Url => "url",
+            Facet::Event => "event",
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Calls that nobody waits for: Lambda's invocations of the type `Event`, and those of `/async-function`.
 //!
 //! They live in this process's memory: a server that ends forgets those that are not done, and names each in its log. A call that finds no
-//! instance is tried again until it is too old; one that ran is not run again, however it ended.
+//! instance is tried again until it is too old; one that ran is run again only when it says so itself.
 //!
 //! ```text
 //! accepted --> attempt --> done
 //!    ^           |
+//!    |           +--> it is to run again: wait as long as it says -+
 //!    |           +--> nothing ran: wait, twice as long each time --+
 //!    +-------------------------------------------------------------+--> lost: it is too old, it never can run, or the server stops
 //! ```
@@ -30,8 +31,8 @@ pub(crate) const ROOM: usize = 1000;
 pub(crate) const MOST_BODY: u64 = 1024 * 1024;
 /// How long a body may take to arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
-/// How old a call may become before it has begun: six hours, Lambda's own bound.
-const OLDEST: Duration = Duration::from_secs(6 * 60 * 60);
+/// How old a call may become before it has begun, unless it says otherwise: six hours, Lambda's own bound.
+pub(crate) const OLDEST: Duration = Duration::from_secs(6 * 60 * 60);
 /// The first wait of a call that found no instance, and the longest.
 const FIRST_WAIT: Duration = Duration::from_millis(500);
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
@@ -42,20 +43,48 @@ pub(crate) trait Job: Send + 'static {
     fn function(&self) -> &FunctionName;
     /// Its id, by which the log names it.
     fn id(&self) -> RequestId;
+    /// How old it may become before it has begun.
+    fn oldest(&self) -> Duration {
+        OLDEST
+    }
     /// Tries it.
     fn attempt(&mut self, gateway: &Arc<Gateway>) -> impl Future<Output = Attempt> + Send;
     /// What is left to do after the last attempt when none ended well.
-    fn lost(self, gateway: &Arc<Gateway>) -> impl Future<Output = ()> + Send;
+    fn lost(self, gateway: &Arc<Gateway>, why: Lost) -> impl Future<Output = ()> + Send;
 }
 
 /// How an attempt ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Attempt {
     /// The function ran.
     Done,
+    /// The function ran, and is to run again after so long, for this reason.
+    Again(Duration, String),
     /// Nothing ran, for this reason; later there may be room.
     Later(String),
     /// Nothing ran and nothing will, for this reason.
     Never(String),
+}
+
+/// Why a call is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// It never can run.
+    Never,
+    /// It is too old.
+    TooOld,
+    /// The server stops.
+    Stopping,
+}
+
+impl Lost {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "it can't be run",
+            Self::TooOld => "it is too old",
+            Self::Stopping => "the server is shutting down",
+        }
+    }
 }
 
 /// As many calls as may be are not done yet.
@@ -126,21 +155,25 @@ async fn run(gateway: &Arc<Gateway>, mut job: impl Job, named: &Named) -> Metric
     let accepted = Instant::now();
     let mut wait = FIRST_WAIT;
     let (why, reason) = loop {
-        let reason = match job.attempt(gateway).await {
+        let (pause, reason) = match job.attempt(gateway).await {
             Attempt::Done => return Metric::Done,
-            Attempt::Never(reason) => break ("it can't be run", reason),
-            Attempt::Later(reason) => reason,
+            Attempt::Never(reason) => break (Lost::Never, reason),
+            Attempt::Again(pause, reason) => (pause, reason),
+            Attempt::Later(reason) => {
+                let pause = wait;
+                wait = (wait * 2).min(LONGEST_WAIT);
+                (pause, reason)
+            }
         };
-        if accepted.elapsed() + wait > OLDEST {
-            break ("it is too old", reason);
+        if accepted.elapsed() + pause > job.oldest() {
+            break (Lost::TooOld, reason);
         }
         tokio::select! {
-            () = tokio::time::sleep(wait) => {}
-            () = gateway.drain.begun() => break ("the server is shutting down", reason),
+            () = tokio::time::sleep(pause) => {}
+            () = gateway.drain.begun() => break (Lost::Stopping, reason),
         }
-        wait = (wait * 2).min(LONGEST_WAIT);
     };
-    let ended = named.lost(why, Some(&reason));
-    job.lost(gateway).await;
+    let ended = named.lost(why.as_str(), Some(&reason));
+    job.lost(gateway, why).await;
     ended
 }

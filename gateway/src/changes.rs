@@ -12,6 +12,7 @@ use tokio::task::JoinError;
 use warm_pool::EvictScope;
 
 use crate::gateway::Gateway;
+use crate::lambda::cors_of_urls;
 
 /// The lock. Holding its guard is the right to change functions.
 #[derive(Debug, Default)]
@@ -97,11 +98,15 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Brings the table of versions and aliases to what the store has.
+    /// Brings the table of versions, aliases and what belongs to them to what the store has.
     pub(crate) async fn republish(&self, name: &FunctionName) -> Result<(), ChangeError> {
         let (store, read) = (self.gateway.store.clone(), name.clone());
-        let published = tokio::task::spawn_blocking(move || store.published(&read)).await??;
+        let reading = tokio::task::spawn_blocking(move || {
+            Ok::<_, StoreError>((store.published(&read)?, cors_of_urls(&store, &read)?))
+        });
+        let (published, cors) = reading.await??;
         self.gateway.live.publish(name.clone(), published);
+        self.gateway.live.set_cors(name.clone(), cors);
         Ok(())
     }
 }

@@ -51,6 +51,8 @@ pub(crate) struct Answer {
     pub(crate) handler: Duration,
     /// Status and headers, as the function gave them.
     pub(crate) head: ReplyHead,
+    /// The function wrote bytes and gave no head: this one is the platform's.
+    pub(crate) bare: bool,
     /// How long the body is, where that is known before it has flowed; for HEAD, how long it would be.
     pub(crate) length: Option<u64>,
     /// The rest.

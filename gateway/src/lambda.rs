@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `address`, `lookup` | which function, which qualifier, which revision |
 //! | `keys`, `signature`, `signed` | who may use the control API |
-//! | `invoke`, `log_tail` | Invoke: waited for, in the background, with its log |
+//! | `invoke`, `events`, `event_stream`, `log_tail` | Invoke: waited for, streamed, in the background, with its log |
 //! | `functions`, `configuration`, `code` | what is created, changed and deleted |
 //! | `layers`, `layered` | layers: versions of them, and how they get into a function's code |
+//! | `event_config` | what becomes of events that fail |
+//! | `urls` | function URL configs |
 //! | `versions`, `tags`, `concurrency`, `account`, `pages`, `query` | versions and aliases, tags, limits, lists |
 //! | `fault` | errors in the form of this API |
 //!
@@ -18,6 +20,9 @@ mod address;
 mod code;
 pub(crate) mod concurrency;
 mod configuration;
+mod event_config;
+mod event_stream;
+mod events;
 mod fault;
 mod functions;
 mod invoke;
@@ -31,6 +36,7 @@ mod query;
 mod signature;
 mod signed;
 mod tags;
+mod urls;
 mod versions;
 
 use std::sync::Arc;
@@ -45,6 +51,8 @@ use http::HeaderName;
 
 pub(crate) use address::{REGION, function_arn};
 pub use keys::{KeyError, KeyPair};
+pub(crate) use lookup::revision_of_alias;
+pub(crate) use urls::{CorsOfUrls, cors as cors_of_urls};
 
 use crate::gateway::Gateway;
 use crate::request_id::RequestId;
@@ -57,6 +65,10 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
 pub(crate) fn routes() -> Router<Arc<Gateway>> {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke::invoke))
+        .route(
+            "/2021-11-15/functions/{name}/response-streaming-invocations",
+            post(invoke::invoke_with_response_stream),
+        )
         .route("/2015-03-31/functions", get(functions::list).post(functions::create))
         .route("/2015-03-31/functions/", get(functions::list).post(functions::create))
         .route(
@@ -82,6 +94,22 @@ pub(crate) fn routes() -> Router<Arc<Gateway>> {
                 .put(versions::update_alias)
                 .delete(versions::delete_alias),
         )
+        .route(
+            "/2021-10-31/functions/{name}/url",
+            get(urls::get).post(urls::create).put(urls::update).delete(urls::delete),
+        )
+        .route(
+            "/2019-09-25/functions/{name}/event-invoke-config",
+            get(event_config::get)
+                .put(event_config::put)
+                .post(event_config::update)
+                .delete(event_config::delete),
+        )
+        .route(
+            "/2019-09-25/functions/{name}/event-invoke-config/list",
+            get(event_config::list),
+        )
+        .route("/2021-10-31/functions/{name}/urls", get(urls::list))
         .route(
             "/2017-10-31/functions/{name}/concurrency",
             put(concurrency::put).delete(concurrency::delete),

@@ -9,7 +9,7 @@
 //! | admit | `admission`, [`deadline`], [`bodies`], [`reserved`] |
 //! | acquire | the pool, of another crate |
 //! | exchange | `exchange` |
-//! | reply | [`reply`], [`outcome`], `invocation` (the account of it) |
+//! | reply | [`reply`], `cors`, [`outcome`], `invocation` (the account of it) |
 //!
 //! Beside that way: `admin` (the API on the unix socket), [`lambda`] (Lambda's API for its own clients), `background` (calls that nobody waits for), [`callback`] (where their results go),
 //! [`logs`] (what functions print), [`telemetry`] (metrics), `changes` (deploys and removals), `gateway` (what
@@ -21,6 +21,7 @@ mod background;
 pub mod bodies;
 pub mod callback;
 mod changes;
+mod cors;
 pub mod deadline;
 mod exchange;
 mod gateway;

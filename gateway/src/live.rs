@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use dashmap::DashMap;
+use functions::cors::Cors;
 use functions::published::Published;
 use functions::{FunctionName, Revision};
 
@@ -19,6 +20,8 @@ pub struct Live {
     published: DashMap<FunctionName, Arc<Published>>,
     /// The functions whose calls are counted.
     reserved: DashMap<FunctionName, Arc<Reserved>>,
+    /// What function URL configs say about pages of other origins, by alias; empty for the function itself.
+    cors: DashMap<FunctionName, Vec<(String, Arc<Cors>)>>,
 }
 
 impl Live {
@@ -31,6 +34,7 @@ impl Live {
                 .collect(),
             published: DashMap::new(),
             reserved: DashMap::new(),
+            cors: DashMap::new(),
         }
     }
 
@@ -78,11 +82,29 @@ impl Live {
         self.reserved.get(name).map(|entry| entry.value().clone())
     }
 
+    /// Sets what function URL configs of a function say about pages of other origins.
+    pub fn set_cors(&self, name: FunctionName, cors: Vec<(String, Arc<Cors>)>) {
+        if cors.is_empty() {
+            self.cors.remove(&name);
+        } else {
+            self.cors.insert(name, cors);
+        }
+    }
+
+    /// What the function URL config of a function, or of one of its aliases, says about pages of other origins. It holds in the place of the
+    /// revision's own.
+    pub fn cors(&self, name: &FunctionName, alias: Option<&str>) -> Option<Arc<Cors>> {
+        let all = self.cors.get(name)?;
+        let alias = alias.unwrap_or_default();
+        all.iter().find(|(of, _)| of == alias).map(|(_, cors)| cors.clone())
+    }
+
     /// Takes a function away, with its versions and aliases.
     pub fn remove(&self, name: &FunctionName) {
         self.revisions.remove(name);
         self.published.remove(name);
         self.reserved.remove(name);
+        self.cors.remove(name);
     }
 
     /// The live revisions of all functions, in no order.

@@ -1,4 +1,4 @@
-//! Which function a request is for: by its Host (`NAME.localhost`) or by its path (`/function/NAME[/path]`, `/async-function/NAME[/path]`).
+//! Which function a request is for: by its Host (`NAME.localhost`, `ALIAS.NAME.localhost`) or by its path (`/function/NAME[/path]`, `/async-function/NAME[/path]`).
 //!
 //! Pure. The Host is checked here too, for every request on TCP: a page in a browser can make its own name resolve to this
 //! machine, but it can't make the browser send a Host that is not that name. Nothing is percent-decoded: a name that needs decoding is no name, and
@@ -37,6 +37,8 @@ pub enum Target {
     Function {
         /// The function.
         name: FunctionName,
+        /// The alias, when one was named. Whether there is such a one is not known here.
+        alias: Option<String>,
         /// Where its own path starts in the request's raw path. When that is the path's end, the function sees `/`.
         path_from: usize,
     },
@@ -58,9 +60,15 @@ pub fn resolve(head: &Parts, hosts: &Hosts) -> Result<Target, Outcome> {
     if head.method == Method::CONNECT {
         return Err(bad("CONNECT is not served"));
     }
-    if let Some(label) = host.strip_suffix(".localhost") {
+    if let Some(labels) = host.strip_suffix(".localhost") {
+        // No name has a point in it.
+        let (alias, name) = match labels.rsplit_once('.') {
+            Some((alias, name)) => (Some(parse_alias(alias)?), name),
+            None => (None, labels),
+        };
         return Ok(Target::Function {
-            name: parse_name(label)?,
+            name: parse_name(name)?,
+            alias,
             path_from: 0,
         });
     }
@@ -70,7 +78,11 @@ pub fn resolve(head: &Parts, hosts: &Hosts) -> Result<Target, Outcome> {
     }
     let path = head.uri.path();
     if let Some((name, path_from)) = by_path(path, PREFIX)? {
-        return Ok(Target::Function { name, path_from });
+        return Ok(Target::Function {
+            name,
+            alias: None,
+            path_from,
+        });
     }
     Ok(match by_path(path, BACKGROUND_PREFIX)? {
         Some((name, path_from)) => Target::Background { name, path_from },
@@ -93,6 +105,21 @@ pub fn parse_name(text: &str) -> Result<FunctionName, Outcome> {
         let text = "a function's name has 1 to 63 characters out of a-z, 0-9 and -, and neither starts nor ends with -";
         Outcome::new(Code::InvalidFunctionName, text)
     })
+}
+
+/// Whether an alias can stand in a Host: 1 to 63 of a-z, 0-9, `-` and `_`, and neither first nor last a `-`.
+pub(crate) fn is_host_label(alias: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    (1..=63).contains(&alias.len()) && alias.bytes().all(plain) && !alias.starts_with('-') && !alias.ends_with('-')
+}
+
+fn parse_alias(text: &str) -> Result<String, Outcome> {
+    if is_host_label(text) {
+        return Ok(text.to_owned());
+    }
+    let text =
+        "what stands before the function's name in the Host is no alias: 1 to 63 characters out of a-z, 0-9, - and _";
+    Err(Outcome::new(Code::InvalidFunctionName, text))
 }
 
 /// The Host of a request, in lower case and without its port.

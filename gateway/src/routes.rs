@@ -101,22 +101,23 @@ async fn serve(
     let target = framing(&head, arrival.framing)
         .and_then(|()| gateway.limits.check(&head))
         .and_then(|()| resolve(&head));
-    let call = |name, path_from| Call {
+    let call = |name, alias, path_from| Call {
         id,
         arrived,
         time,
         source: arrival.peer.ip(),
         name,
+        alias,
         path_from,
     };
     match target {
-        Ok(Target::Function { name, path_from }) => {
+        Ok(Target::Function { name, alias, path_from }) => {
             let request = Request::from_parts(head, Body::new(body));
-            Ok(invoke(gateway, call(name, path_from), request).await)
+            Ok(invoke(gateway, call(name, alias, path_from), request).await)
         }
         Ok(Target::Background { name, path_from }) => {
             let request = Request::from_parts(head, Body::new(body));
-            Ok(async_invoke(gateway, call(name, path_from), request).await)
+            Ok(async_invoke(gateway, call(name, None, path_from), request).await)
         }
         Ok(Target::Platform) => {
             head.extensions.insert(id);
@@ -167,6 +168,7 @@ fn by_admin_path(path: &str) -> Result<Target, Outcome> {
             let path_from = ADMIN_FUNCTIONS.len() + name.len() + ADMIN_INVOKE.len();
             Ok(Target::Function {
                 name: resolve::parse_name(name)?,
+                alias: None,
                 path_from,
             })
         }
@@ -199,7 +201,7 @@ mod tests {
     #[test]
     fn calls_over_the_admin_socket_are_told_from_the_api() {
         let call = |path: &str| match by_admin_path(path) {
-            Ok(Target::Function { name, path_from }) => Some((name.to_string(), path[path_from..].to_owned())),
+            Ok(Target::Function { name, path_from, .. }) => Some((name.to_string(), path[path_from..].to_owned())),
             _ => None,
         };
         assert_eq!(call("/v1/functions/a/invoke"), Some(("a".into(), String::new())));

@@ -29,7 +29,7 @@ use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
 use crate::lambda::concurrency::Concurrency;
-use crate::lambda::{KeyError, KeyPair};
+use crate::lambda::{CorsOfUrls, KeyError, KeyPair, cors_of_urls};
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::Logs;
@@ -180,6 +180,7 @@ pub struct Opened {
     store: Arc<Store>,
     published: Vec<(FunctionName, Published)>,
     reserved: Vec<(FunctionName, Concurrency)>,
+    cors: Vec<(FunctionName, CorsOfUrls)>,
     keys: KeyPair,
     logs: Logs,
     runtimes: HostRuntimes,
@@ -197,10 +198,13 @@ impl Opened {
             let logs = Logs::open(&state_dir.join("logs")).map_err(ServeError::Logs)?;
             let published = store.all_published()?;
             let reserved = store.all_of_facet(Facet::Concurrency)?;
+            let names = store.list().into_iter().map(|live| live.name.clone());
+            let cors = names.map(|name| Ok::<_, StoreError>((name.clone(), cors_of_urls(&store, &name)?)));
+            let cors = cors.collect::<Result<Vec<_>, _>>()?;
             let keys = KeyPair::open(&state_dir)?;
-            Ok::<_, ServeError>((store, published, reserved, keys, logs, HostRuntimes::find()))
+            Ok::<_, ServeError>((store, published, reserved, cors, keys, logs, HostRuntimes::find()))
         });
-        let (store, published, reserved, keys, logs, runtimes) = opening.await??;
+        let (store, published, reserved, cors, keys, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
         make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
@@ -210,6 +214,7 @@ impl Opened {
             store: Arc::new(store),
             published,
             reserved,
+            cors,
             keys,
             logs,
             runtimes,
@@ -247,6 +252,7 @@ impl Opened {
             store,
             published,
             reserved,
+            cors,
             keys,
             logs,
             runtimes,
@@ -264,6 +270,9 @@ impl Opened {
         }
         for (name, Concurrency { reserved }) in reserved {
             live.reserve(name, Some(reserved));
+        }
+        for (name, cors) in cors {
+            live.set_cors(name, cors);
         }
         let gateway = Arc::new(Gateway {
             live,

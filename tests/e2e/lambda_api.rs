@@ -1,46 +1,59 @@
-//! Lambda's Invoke and control API, judged by boto3 as it comes from PyPI: each test is one script that a user of Lambda could have written.
+//! Lambda's Invoke and control API, judged by boto3, the AWS command line and the SDK for Node as they come from PyPI and npm: each test is what a user of
+//! Lambda could have written.
 
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use nix::sys::signal::Signal;
-use tests::{Place, Server, Source, poll, program};
+use tests::program::Said;
+use tests::{Place, Server, Source, packages, poll, program};
 use tokio::sync::OnceCell;
 
-/// The client that judges, and its version.
-const CLIENT: &str = "boto3==1.44.5";
+/// The clients that judge, and their versions.
+const BOTO: &str = "boto3==1.44.5";
+const CLI: &str = "awscli==1.46.3";
+const NODE: &str = "@aws-sdk/client-lambda@3.1164.0";
 
-/// The interpreter of a virtual environment that has the client. It is made once beside the build and kept there.
-async fn python() -> &'static Path {
+/// The interpreter of a virtual environment that has boto3.
+async fn python() -> PathBuf {
     static PYTHON: OnceCell<PathBuf> = OnceCell::const_new();
-    PYTHON
-        .get_or_init(|| async {
-            let clients = match std::env::var_os("FN_TEST_CLIENTS") {
-                Some(dir) => PathBuf::from(dir),
-                None => tests::server::binary().with_file_name("test-clients"),
-            };
-            let venv = clients.join(CLIENT.replace("==", "-"));
-            let (python, whole) = (venv.join("bin/python"), venv.join("installed"));
-            if !whole.exists() {
-                let venv = venv.to_string_lossy().into_owned();
-                program::run("/usr/bin/python3", ["-m", "venv", "--clear", &venv])
-                    .await
-                    .good();
-                let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", CLIENT];
-                program::run(&python, pip).await.good();
-                std::fs::write(whole, CLIENT).expect("the environment can be written to");
-            }
-            python
-        })
-        .await
+    PYTHON.get_or_init(|| environment(BOTO)).await.join("bin/python")
 }
 
-/// Runs a script with what `fn aws-env` prints in its environment, and shows what it said when it fails.
-async fn judge(server: &Server, script: &str) {
+/// The AWS command.
+async fn cli() -> PathBuf {
+    static AWS: OnceCell<PathBuf> = OnceCell::const_new();
+    AWS.get_or_init(|| environment(CLI)).await.join("bin/aws")
+}
+
+/// A virtual environment that has a client. It is made once beside the build and kept there.
+async fn environment(client: &str) -> PathBuf {
+    let clients = match std::env::var_os("FN_TEST_CLIENTS") {
+        Some(dir) => PathBuf::from(dir),
+        None => tests::server::binary().with_file_name("test-clients"),
+    };
+    let venv = clients.join(client.replace("==", "-"));
+    let whole = venv.join("installed");
+    if !whole.exists() {
+        let place = venv.to_string_lossy().into_owned();
+        program::run("/usr/bin/python3", ["-m", "venv", "--clear", &place])
+            .await
+            .good();
+        let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", client];
+        program::run(venv.join("bin/python"), pip).await.good();
+        std::fs::write(whole, client).expect("the environment can be written to");
+    }
+    venv
+}
+
+/// Runs a program with what `fn aws-env` prints in its environment.
+async fn with_keys(server: &Server, words: impl IntoIterator<Item = String>) -> Said {
     let socket = server.place().admin_socket();
-    let words = [OsStr::new("aws-env"), OsStr::new("--admin-socket"), socket.as_os_str()];
-    let said = program::run(tests::server::binary(), words).await.good();
-    let mut words: Vec<String> = said
+    let asked = [OsStr::new("aws-env"), OsStr::new("--admin-socket"), socket.as_os_str()];
+    let said = program::run(tests::server::binary(), asked).await.good();
+    let mut all: Vec<String> = said
         .stdout
         .lines()
         .map(|line| {
@@ -49,7 +62,7 @@ async fn judge(server: &Server, script: &str) {
         })
         .collect();
     // Nothing of the user's own configuration, and no second try that would hide a failure.
-    words.extend(
+    all.extend(
         [
             "AWS_CONFIG_FILE=/dev/null",
             "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
@@ -57,12 +70,22 @@ async fn judge(server: &Server, script: &str) {
         ]
         .map(str::to_owned),
     );
-    words.push(python().await.to_string_lossy().into_owned());
-    words.extend([
-        "-c".to_owned(),
-        format!("{}\n{script}", include_str!("lambda_api/client.py")),
-    ]);
-    program::run("/usr/bin/env", words).await.good();
+    all.extend(words);
+    program::run("/usr/bin/env", all).await
+}
+
+/// Runs a script in Python, and shows what it said when it fails.
+async fn judge(server: &Server, script: &str) {
+    let python = python().await.to_string_lossy().into_owned();
+    let script = format!("{}\n{script}", include_str!("lambda_api/client.py"));
+    with_keys(server, [python, "-c".to_owned(), script]).await.good();
+}
+
+/// Runs one command of `aws lambda`.
+async fn aws(server: &Server, words: &[&str]) -> Said {
+    let command = [cli().await.to_string_lossy().into_owned(), "lambda".to_owned()];
+    let words = words.iter().map(|word| (*word).to_owned());
+    with_keys(server, command.into_iter().chain(words)).await
 }
 
 const ECHO: &str = "
@@ -113,6 +136,79 @@ async fn invoke_takes_an_event_and_gives_a_result() {
         logs.all().contains("wrote later").then_some(())
     })
     .await;
+}
+
+/// Streams pieces, with a head if the event has one, and then ends as the event says.
+const STREAMER: &str = "
+exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  if (event.head) stream = awslambda.HttpResponseStream.from(stream, event.head);
+  for (const piece of event.pieces ?? []) {
+    await new Promise((written) => stream.write(piece, written));
+  }
+  if (event.hang) await new Promise((resolve) => setTimeout(resolve, 60000));
+  if (event.fail) throw new Error(event.fail);
+  stream.end();
+});
+";
+
+#[tokio::test]
+async fn a_result_comes_while_it_is_made() {
+    let server = Server::start().await;
+    let source = Source::python(ECHO).file("fn.toml", "timeout = \"2s\"\n");
+    server.deploy("stream-echo", &source, &[]).await;
+    server
+        .deploy("stream-node", &Source::empty().file("index.js", STREAMER), &[])
+        .await;
+    server.deploy("stream-cat", &Source::shell("cat"), &[]).await;
+    let missing = Source::python("import no_such_module\n\n\ndef handler(event, context):\n    return 1\n");
+    server.deploy("stream-broken", &missing, &["--no-check"]).await;
+    judge(&server, include_str!("lambda_api/streamed.py")).await;
+}
+
+#[tokio::test]
+async fn a_function_url_has_a_config_that_stays() {
+    let place = Place::new();
+    let server = Server::start_in(place, &[]).await;
+    judge(&server, include_str!("lambda_api/urls.py")).await;
+    server.signal(Signal::SIGTERM);
+    let (_, place) = server.end().await;
+    let server = Server::start_in(place, &[]).await;
+    judge(&server, include_str!("lambda_api/urls_after_restart.py")).await;
+}
+
+#[tokio::test]
+async fn a_destination_is_told_how_an_event_ended() {
+    let server = Server::start().await;
+    judge(&server, include_str!("lambda_api/event_config.py")).await;
+    let records = poll::until("both records", async || {
+        let logs = server.fn_command(["logs", "told"]).await.good().json();
+        let lines = logs.as_array().into_iter().flatten();
+        let records: Vec<serde_json::Value> = lines
+            .filter_map(|line| serde_json::from_str(line["text"].as_str()?.strip_prefix("RECORD ")?).ok())
+            .collect();
+        (records.len() == 2).then_some(records)
+    })
+    .await;
+    for (n, condition, count) in [(1, "Success", 1), (2, "RetriesExhausted", 1)] {
+        let record = records.iter().find(|record| record["requestPayload"]["n"] == n);
+        let record = record.expect("there is a record of each event");
+        let context = &record["requestContext"];
+        assert_eq!(context["condition"], condition, "{record}");
+        assert_eq!(context["approximateInvokeCount"], count, "{record}");
+        assert!(
+            context["functionArn"]
+                .as_str()
+                .is_some_and(|arn| arn.ends_with(":worker:$LATEST")),
+            "{record}"
+        );
+        match condition {
+            "Success" => assert_eq!(record["responsePayload"], serde_json::json!({ "got": 1 }), "{record}"),
+            _ => {
+                assert_eq!(record["responseContext"]["functionError"], "Unhandled", "{record}");
+                assert_eq!(record["responsePayload"]["errorType"], "ValueError", "{record}");
+            }
+        }
+    }
 }
 
 #[tokio::test]
@@ -170,4 +266,98 @@ async fn code_that_is_refused_leaves_nothing_behind() {
 async fn only_the_servers_own_key_pair_controls() {
     let server = Server::start().await;
     judge(&server, include_str!("lambda_api/keys.py")).await;
+}
+
+#[tokio::test]
+async fn the_aws_command_makes_calls_and_deletes_a_function() {
+    let server = Server::start().await;
+    let source = Source::empty();
+    let (zip, out) = (source.join("code.zip"), source.join("out.json"));
+    let (zip, out) = (zip.to_string_lossy(), out.to_string_lossy());
+    let pack = async |text: &str| {
+        let file = source.join("app.py");
+        std::fs::write(&file, text).expect("the file can be written");
+        let file = file.to_string_lossy();
+        program::run("/usr/bin/python3", ["-m", "zipfile", "-c", &*zip, &*file])
+            .await
+            .good();
+        format!("fileb://{zip}")
+    };
+    let code =
+        pack("def handler(event, context):\n    print('seen', event['n'])\n    return {'one': event['n']}\n").await;
+    let create = [
+        "create-function",
+        "--function-name=by-command",
+        "--runtime=python3.12",
+        "--handler=app.handler",
+        "--role=arn:aws:iam::000000000000:role/any",
+        "--zip-file",
+        &code,
+    ];
+    assert_eq!(aws(&server, &create).await.good().json()["State"], "Active");
+    let invoke = [
+        "invoke",
+        "--function-name=by-command",
+        "--payload",
+        r#"{"n": 7}"#,
+        "--log-type=Tail",
+        "--query=LogResult",
+        &*out,
+    ];
+    let log = aws(&server, &invoke).await.good().json();
+    let log = log.as_str().expect("the log is told in base64");
+    let log = STANDARD.decode(log).expect("the log is base64");
+    assert!(String::from_utf8_lossy(&log).contains("\nseen 7\n"), "{log:?}");
+    let result = || std::fs::read_to_string(&*out).expect("the command wrote the result");
+    assert_eq!(result(), r#"{"one": 7}"#);
+    let listed = aws(&server, &["list-functions", "--query=Functions[].FunctionName"])
+        .await
+        .good();
+    assert_eq!(listed.json(), serde_json::json!(["by-command"]));
+    let code = pack("def handler(event, context):\n    return {'two': event['n']}\n").await;
+    aws(
+        &server,
+        &[
+            "update-function-code",
+            "--function-name=by-command",
+            "--zip-file",
+            &code,
+        ],
+    )
+    .await
+    .good();
+    aws(&server, &invoke).await.good();
+    assert_eq!(result(), r#"{"two": 7}"#);
+    let create = [
+        "create-function-url-config",
+        "--function-name=by-command",
+        "--auth-type=NONE",
+        "--query=FunctionUrl",
+    ];
+    let url = aws(&server, &create).await.good().json();
+    assert!(
+        url.as_str()
+            .is_some_and(|url| url.starts_with("http://by-command.localhost:")),
+        "{url}"
+    );
+    aws(&server, &["delete-function", "--function-name=by-command"])
+        .await
+        .good();
+    aws(&server, &invoke).await.refused("ResourceNotFoundException");
+}
+
+#[tokio::test]
+async fn the_sdk_for_node_reads_a_stream() {
+    let server = Server::start().await;
+    server
+        .deploy("stream-node", &Source::empty().file("index.js", STREAMER), &[])
+        .await;
+    let packages = packages::npm(&[NODE]).await;
+    let words = [
+        &format!("NODE_PATH={}", packages.join("node_modules").display()),
+        "/usr/bin/node",
+        "-e",
+        include_str!("lambda_api/streamed.cjs"),
+    ];
+    with_keys(&server, words.map(str::to_owned)).await.good();
 }

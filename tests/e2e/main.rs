@@ -10,6 +10,7 @@ mod farewell;
 mod fdk;
 mod four_ways;
 mod frozen;
+mod function_url;
 mod http;
 mod inside;
 mod lambda_api;

@@ -41,6 +41,8 @@ pub enum Kind {
     Whole,
     /// A number with a point.
     Decimal,
+    /// `true` or `false`.
+    Flag,
     /// One of these words.
     Word(&'static [&'static str]),
     /// A whole number, or one of these words.
@@ -273,6 +275,49 @@ pub const KEYS: &[Key] = &[
         bounds: bounds("10ms", "10s", "Whoever stops the server waits for it."),
         doc: "How long the server may take to end after SIGTERM, when an instance is let go: after `idle`, for a newer revision, \
               or because `fn serve` stops. Then it is killed.",
+    },
+    Key {
+        name: "cors.allow_origins",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Origins such as `https://example.org` whose pages may call the function from a browser, or `*`. With one, the platform \
+              answers for the function: see docs/contracts/function-url.md. At most 100.",
+    },
+    Key {
+        name: "cors.allow_methods",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Methods that such a page may use: `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, or `*`.",
+    },
+    Key {
+        name: "cors.allow_headers",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Headers that such a page may send, or `*`. At most 100.",
+    },
+    Key {
+        name: "cors.expose_headers",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Headers of the reply that such a page may read, or `*`. At most 100.",
+    },
+    Key {
+        name: "cors.allow_credentials",
+        kind: Kind::Flag,
+        default: None,
+        bounds: None,
+        doc: "Whether the browser may send cookies with such a call; without it, it may not. Not together with the origin `*`.",
+    },
+    Key {
+        name: "cors.max_age",
+        kind: Kind::Span,
+        default: None,
+        bounds: None,
+        doc: "How long a browser may remember what it was answered, at most `24h`.",
     },
 ];
 

@@ -38,6 +38,7 @@ fn kind(kind: Kind) -> String {
         Kind::Span => "duration".to_owned(),
         Kind::Whole => "whole number".to_owned(),
         Kind::Decimal => "number".to_owned(),
+        Kind::Flag => "`true` or `false`".to_owned(),
         Kind::Word(words) => words
             .iter()
             .map(|word| format!("`{word}`"))

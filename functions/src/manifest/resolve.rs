@@ -8,6 +8,7 @@ use super::keys::{KEYS, Key};
 use super::settings::{Ahead, Http, Reuse, Runtime, Scale, Settings, Signature, Stdio};
 use super::typed::Manifest;
 use super::watchdog;
+use crate::cors::CorsError;
 use crate::detect::Detected;
 use crate::{ByteSize, FunctionName, one_line};
 
@@ -206,6 +207,9 @@ pub enum ResolveError {
         /// How many.
         count: usize,
     },
+    /// The section `[cors]` can't be.
+    #[error("cors: {0}")]
+    Cors(#[from] CorsError),
     /// Too many bytes of arguments.
     #[error("{key} has {bytes} bytes together, at most {ARGS_BYTES} are allowed")]
     ArgsBytes {
@@ -251,6 +255,7 @@ impl ResolveError {
             ResolveError::HandlerLine { .. } => "Write one line of at most 512 bytes, such as `gunicorn app:app`.",
             ResolveError::EnvHttp { .. } => "Set http.port for another port; the other names can't be chosen.",
             ResolveError::Upstream { .. } => "Write for example `http://127.0.0.1:5000`.",
+            ResolveError::Cors(_) => "Correct the section [cors], or leave it out and answer browsers in the function.",
             ResolveError::ArgsRuntime { .. } => "Remove the section [stdio], or set runtime to stdio.",
             ResolveError::ArgsCount { .. } | ResolveError::ArgsBytes { .. } => {
                 "Put long argument lists into a file of the bundle."
@@ -347,7 +352,9 @@ impl Manifest {
                 port: bounded("http.port", decided(self.http.port.or(upstream), default.http.port))?,
                 grace: bounded("http.grace", decided(self.http.grace, default.http.grace))?,
             },
+            cors: Some(self.cors.clone()).filter(|cors| !cors.is_empty()),
         };
+        self.cors.check()?;
         if !settings.signature.fits(runtime) {
             return Err(ResolveError::SignatureRuntime {
                 signature: settings.signature,

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::suggest::{did_you_mean, nearest};
+use crate::cors::Cors;
 use crate::{ByteSize, Cpu, Span};
 
 /// The resolved settings of one revision.
@@ -63,6 +64,9 @@ pub struct Settings {
     /// What only the `http` runtime has.
     #[serde(default)]
     pub http: Http,
+    /// Which pages of other origins may call it, where the platform answers for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
 /// How many instances a function has.

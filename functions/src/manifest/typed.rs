@@ -5,13 +5,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::value::{Error as ValueError, StrDeserializer, U64Deserializer};
+use serde::de::value::{BoolDeserializer, Error as ValueError, StrDeserializer, U64Deserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind};
 use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Signature};
 use super::suggest::{did_you_mean, nearest};
+use crate::cors::Cors;
 use crate::{ByteSize, Cpu, FunctionName, Span};
 
 /// What was typed. A key that was not typed is `None` or empty and takes its default when resolved.
@@ -82,6 +83,9 @@ pub struct Manifest {
     /// `[http]`
     #[serde(skip_serializing_if = "is_default")]
     pub http: HttpTyped,
+    /// `[cors]`
+    #[serde(skip_serializing_if = "is_default")]
+    pub cors: Cors,
 }
 
 /// The section `[scale]` as typed.
@@ -208,6 +212,13 @@ impl Manifest {
                 let text: StrDeserializer<'_, ValueError> = StrDeserializer::new(value);
                 self.assign(known.name, text).map_err(|error| wrong(error.to_string()))
             }
+            Kind::Flag => {
+                let flag = value
+                    .parse()
+                    .map_err(|_| wrong(format!("{value:?} is neither true nor false")))?;
+                let flag: BoolDeserializer<ValueError> = BoolDeserializer::new(flag);
+                self.assign(known.name, flag).map_err(|error| wrong(error.to_string()))
+            }
             Kind::Whole => {
                 let number = value
                     .parse()
@@ -255,6 +266,12 @@ impl Manifest {
             "http.command" => self.http.command = read(value)?,
             "http.port" => self.http.port = read(value)?,
             "http.grace" => self.http.grace = read(value)?,
+            "cors.allow_origins" => self.cors.allow_origins = Vec::deserialize(value)?,
+            "cors.allow_methods" => self.cors.allow_methods = Vec::deserialize(value)?,
+            "cors.allow_headers" => self.cors.allow_headers = Vec::deserialize(value)?,
+            "cors.expose_headers" => self.cors.expose_headers = Vec::deserialize(value)?,
+            "cors.allow_credentials" => self.cors.allow_credentials = bool::deserialize(value)?,
+            "cors.max_age" => self.cors.max_age = read(value)?,
             // A key that KEYS holds and this does not is found by the test that sets every default.
             other => return Err(de::Error::custom(UnknownKey::new(other.to_owned()))),
         }

@@ -8,7 +8,7 @@ use super::reply::{BadReply, ReplyHead, streamed_head};
 pub const PRELUDE_TYPE: &str = "application/vnd.awslambda.http-integration-response";
 
 /// What stands between head and body.
-const SEPARATOR: [u8; 8] = [0; 8];
+pub const SEPARATOR: [u8; 8] = [0; 8];
 /// Most bytes of a head: more than a reply's headers may have.
 const LONGEST: usize = 64 * 1024;
 

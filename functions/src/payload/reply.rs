@@ -398,6 +398,7 @@ mod tests {
             status: 206,
             headers: vec![("X-A".into(), "1".into()), ("x-a".into(), "2".into())],
             cookies: vec!["c=1".into()],
+            bare: false,
         };
         let good = reply_head(&head).unwrap();
         assert_eq!(good.status, 206);

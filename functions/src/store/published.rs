@@ -94,21 +94,29 @@ impl Store {
         })
     }
 
-    /// Takes a version's number away. Its revision stays.
+    /// Takes a version's number away, with the settings that it has. Its revision stays.
     ///
     /// # Errors
     /// [`PublishError::NoVersion`], [`PublishError::InUse`], or what the store says.
     pub fn unpublish(&self, name: &FunctionName, version: u64) -> Result<(), PublishedError> {
-        let inner = self.inner();
+        let mut inner = self.inner();
         let published = read(&inner.database, name)?;
         if let Some((alias, _)) = published.aliases.iter().find(|(_, alias)| alias.names(version)) {
             let alias = alias.clone();
             return Err(PublishError::InUse { version, alias }.into());
         }
-        let gone = inner.database.execute(
+        let transaction = inner
+            .database
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let gone = transaction.execute(
             "DELETE FROM versions WHERE name = ?1 AND number = ?2",
             params![name.as_str(), signed(version)],
         )?;
+        transaction.execute(
+            "DELETE FROM facets WHERE name = ?1 AND qualifier = ?2",
+            [name.as_str(), &version.to_string()],
+        )?;
+        transaction.commit()?;
         match gone {
             0 => Err(PublishError::NoVersion { version }.into()),
             _ => Ok(()),

@@ -167,6 +167,9 @@ pub struct Head {
     /// Each becomes a `set-cookie` header of its own.
     #[serde(default)]
     pub cookies: Vec<String>,
+    /// The function wrote bytes and gave no head: this one is the platform's.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
 }
 
 /// Content of the END that an instance sends.

@@ -60,6 +60,7 @@ fn any_instance_frame() -> impl Strategy<Value = InstanceFrame> {
         any::<u16>(),
         any::<Vec<(String, String)>>(),
         any::<Vec<String>>(),
+        any::<bool>(),
     );
     prop_oneof![
         Just(InstanceFrame::Parked),
@@ -72,12 +73,13 @@ fn any_instance_frame() -> impl Strategy<Value = InstanceFrame> {
         )),
         any_failure().prop_map(InstanceFrame::InitError),
         any_boot_id().prop_map(|boot_id| InstanceFrame::Result(ResultHead { boot_id })),
-        head.prop_map(|(boot_id, status, headers, cookies)| {
+        head.prop_map(|(boot_id, status, headers, cookies, bare)| {
             InstanceFrame::Head(Head {
                 boot_id,
                 status,
                 headers,
                 cookies,
+                bare,
             })
         }),
         any_bytes().prop_map(InstanceFrame::Body),

@@ -38,6 +38,7 @@ pub(crate) async fn call(lease: Lease, invoke: Invoke, event: Bytes, deadline: D
                 handler,
                 length: None,
                 head,
+                bare: false,
                 body: Content::Whole(body),
             })
         }
@@ -87,6 +88,7 @@ pub(crate) async fn event(lease: Lease, invoke: Invoke, event: Bytes, deadline: 
                     boot_id: head.boot_id,
                     handler,
                     head: checked,
+                    bare: head.bare,
                     length: None,
                     body: Content::Flowing(Box::new(flow)),
                 }))

@@ -134,6 +134,7 @@ pub(crate) async fn call(
             boot_id: replied.boot_id,
             handler: replied.handler,
             head: ReplyHead { status, headers },
+            bare: false,
             length: None,
             body: Content::Tunnel(Box::new(tunnel)),
         });
@@ -217,6 +218,7 @@ impl Replied {
             boot_id: self.boot_id,
             handler: self.handler,
             head,
+            bare: false,
             length,
             body: Content::Flowing(Box::new(Flow::http(stream))),
         }

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use warm_pool::{Answer as Said, Fate, Invocation, Lease, Poison, TRUNCATED};
 
 use super::handler::Made;
-use super::pump::{Flow, Piece, WAITING, deliver};
+use super::pump::{Flow, Piece, WAITING, deliver, hand_over};
 use super::{Answer, Content, Failed, MOST_RESULT};
 use crate::deadline::Deadline;
 
@@ -174,6 +174,7 @@ impl Begun {
             boot_id,
             handler,
             head,
+            bare: !http,
             length: None,
             body: Content::Flowing(Box::new(flow)),
         })
@@ -240,7 +241,11 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
                         waiting.push_back(piece);
                     }
                 }
-                Some(Err(failure)) => return Err(failed(held, failure).await),
+                Some(Err(failure)) => {
+                    let failed = failed(held, failure).await;
+                    hand_over(waiting, caller).await;
+                    return Err(failed);
+                }
                 None => {
                     held.finish();
                     return deliver(waiting, caller).await;

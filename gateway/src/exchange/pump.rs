@@ -173,10 +173,16 @@ async fn run(frames: Frames, caller: &mpsc::Sender<Piece>) -> Result<(), Failed>
                 take(&mut held).finish_quietly().await;
             }
             Ok(Turn::Frame(InstanceFrame::Error { failure, .. })) => {
-                return Err(take(&mut held).function_failed(failure).await);
+                let failed = take(&mut held).function_failed(failure).await;
+                hand_over(waiting, caller).await;
+                return Err(failed);
             }
             Ok(Turn::Frame(_)) => unreachable!("the lane lets nothing else come after HEAD"),
-            Err(error) => return Err(take(&mut held).fail(error).await),
+            Err(error) => {
+                let failed = take(&mut held).fail(error).await;
+                hand_over(waiting, caller).await;
+                return Err(failed);
+            }
         }
     }
 }
@@ -198,6 +204,15 @@ pub(super) async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piec
         caller.send(piece).await.map_err(|_| Failed::ClientGone)?;
     }
     Ok(())
+}
+
+/// Hands over what came before a failure: it was said, and a reply that breaks off is broken off where it ended. A caller who left gets nothing.
+pub(super) async fn hand_over(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) {
+    for piece in waiting {
+        if caller.send(Piece::Data(piece)).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// The body that hyper reads from.

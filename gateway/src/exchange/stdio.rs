@@ -61,6 +61,7 @@ pub(crate) async fn call(
         boot_id: head.boot_id,
         handler,
         head: checked,
+        bare: head.bare,
         length: None,
         body: Content::Flowing(Box::new(flow)),
     })

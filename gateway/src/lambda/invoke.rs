@@ -1,4 +1,5 @@
-//! `POST /2015-03-31/functions/NAME/invocations`: an event goes to the handler as it is, and its result comes back as it is.
+//! `POST /2015-03-31/functions/NAME/invocations`: an event goes to the handler as it is, and its result comes back as it is. In [`streamed`]
+//! the result comes back while it is made.
 //!
 //! ```text
 //! name, qualifier --> revision     event --> JSON? small enough? --+--> DryRun            204
@@ -9,7 +10,9 @@
 //! Same stations as a call by HTTP: one deadline, the pool's queue, the account at the end. A failure of the function is a 200 with
 //! `X-Amz-Function-Error`, and the caller reads what the function said, for that is the contract.
 
+mod options;
 mod outcome;
+mod streamed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,68 +20,71 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use functions::payload::{self, RequestHead};
 use functions::wire::Invoke;
-use functions::{BootId, FunctionName, Revision, Runtime};
+use functions::{BootId, Revision, Runtime};
 use http::header::{CONTENT_TYPE, HOST};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 use jiff::Timestamp;
-use serde::de::IgnoredAny;
 
 use super::address::Address;
+use super::events::Event;
 use super::fault::{Fault, Kind};
 use super::functions::Qualified;
 use super::log_tail::{self, Report};
 use super::lookup;
 use super::query::Parameters;
 use crate::admission;
-use crate::background::{self, Attempt, Job};
+use crate::background;
 use crate::bodies::Charge;
 use crate::deadline::Deadline;
-use crate::exchange::{self, Errors, Made, Upload};
+use crate::exchange::{self, Errors, Failed, Made, Upload};
 use crate::gateway::Gateway;
 use crate::invocation::Invocation;
 use crate::limits;
 use crate::request_id::RequestId;
 use crate::routes::invoke as by_http;
+use options::{Options, Tail, Wanted};
 use outcome::FunctionError;
+pub(super) use streamed::invoke_with_response_stream;
 
 /// Most bytes of an event that is waited for, counted as JSON.
 const MOST_EVENT: u64 = 6 * 1024 * 1024;
-/// Most bytes of `X-Amz-Client-Context`, in base64.
-const MOST_CONTEXT: usize = 3583;
 
-const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-type");
-const LOG_TYPE: HeaderName = HeaderName::from_static("x-amz-log-type");
-const CLIENT_CONTEXT: HeaderName = HeaderName::from_static("x-amz-client-context");
 const EXECUTED_VERSION: HeaderName = HeaderName::from_static("x-amz-executed-version");
 const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 const LOG_RESULT: HeaderName = HeaderName::from_static("x-amz-log-result");
 
-/// How an invocation is wanted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Wanted {
-    RequestResponse,
-    Event,
-    DryRun,
-}
-
 /// An invocation whose event is complete.
 pub(super) struct Asked {
-    id: RequestId,
-    address: Address,
+    /// Its id.
+    pub(super) id: RequestId,
+    /// As it was addressed.
+    pub(super) address: Address,
     arrived: Instant,
     time: Timestamp,
     revision: Arc<Revision>,
-    version: String,
-    event: Bytes,
+    /// The version that runs, as `X-Amz-Executed-Version` names it.
+    pub(super) version: String,
+    pub(super) event: Bytes,
     context: Option<String>,
     trace_id: Option<String>,
     /// The room that the event takes.
     _charge: Charge,
+}
+
+/// What an instance made of an event, and the account of it, which is open.
+struct Called {
+    made: Result<Made, Failed>,
+    invocation: Invocation,
+    /// When the event was handed over.
+    begun: Instant,
+    /// Time of loading the function, when the call waited for that.
+    init: Option<Duration>,
+    /// Where it runs.
+    instance: Option<BootId>,
+    timeout: Duration,
 }
 
 /// An invocation that came to its end.
@@ -99,47 +105,19 @@ pub(super) async fn invoke(
     Parameters(Qualified { qualifier }): Parameters<Qualified>,
     request: Request<Body>,
 ) -> Result<Response, Fault> {
-    let (arrived, time) = (Instant::now(), Timestamp::now());
-    let (head, body) = request.into_parts();
-    let id = head.extensions.get::<RequestId>().copied().unwrap_or_default();
-    let address = Address::read(&name, qualifier.as_deref())?;
-    let (revision, version) = find(&gateway, &address, id)?;
-    let wanted = wanted(&head.headers)?;
-    let tail = log_type(&head.headers)?;
-    let context = client_context(&head.headers)?;
-    let limit = match wanted {
-        Wanted::Event => background::MOST_BODY,
-        Wanted::RequestResponse | Wanted::DryRun => MOST_EVENT,
-    };
-    limits::check_declared(&head, limit)?;
-    let mut charge = gateway.bodies.charge();
-    let event = tokio::time::timeout(background::PATIENCE, limits::collect(body, limit, &mut charge))
-        .await
-        .map_err(|_| Fault::new(Kind::RequestTimeout, "the event did not arrive in time"))??;
-    let asked = Asked {
-        id,
-        arrived,
-        time,
-        revision,
-        version,
-        event: checked(event)?,
-        context,
-        trace_id: by_http::trace(&head).map(str::to_owned),
-        address,
-        _charge: charge,
-    };
-    match wanted {
+    let (asked, options) = Asked::take_in(&gateway, &name, qualifier.as_deref(), request).await?;
+    match options.wanted {
         Wanted::DryRun => Ok(StatusCode::NO_CONTENT.into_response()),
         Wanted::Event => {
             gateway
                 .background
-                .accept(gateway.clone(), asked)
+                .accept(gateway.clone(), Event::new(asked))
                 .map_err(|full| Fault::throttled("ConcurrentInvocationLimitExceeded", full.to_string()))?;
             Ok(StatusCode::ACCEPTED.into_response())
         }
         Wanted::RequestResponse => {
             let ran = asked.run(&gateway).await?;
-            Ok(respond(&gateway, &asked, ran, tail).await)
+            Ok(respond(&gateway, &asked, ran, options.tail).await)
         }
     }
 }
@@ -154,98 +132,21 @@ fn find(gateway: &Gateway, address: &Address, id: RequestId) -> Result<(Arc<Revi
     Ok((found.revision, version))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Option<&'a str>, Fault> {
-    headers
-        .get(name)
-        .map(|value| value.to_str())
-        .transpose()
-        .map_err(|_| Fault::invalid(format!("the header {name} is not ASCII")))
-}
-
-fn wanted(headers: &HeaderMap) -> Result<Wanted, Fault> {
-    match text(headers, &INVOCATION_TYPE)? {
-        None | Some("RequestResponse") => Ok(Wanted::RequestResponse),
-        Some("Event") => Ok(Wanted::Event),
-        Some("DryRun") => Ok(Wanted::DryRun),
-        Some(_) => Err(Fault::invalid(
-            "X-Amz-Invocation-Type is none of RequestResponse, Event and DryRun",
-        )),
-    }
-}
-
-fn log_type(headers: &HeaderMap) -> Result<bool, Fault> {
-    match text(headers, &LOG_TYPE)? {
-        None | Some("None") => Ok(false),
-        Some("Tail") => Ok(true),
-        Some(_) => Err(Fault::invalid("X-Amz-Log-Type is neither None nor Tail")),
-    }
-}
-
-/// The client context, out of base64: a JSON object.
-fn client_context(headers: &HeaderMap) -> Result<Option<String>, Fault> {
-    let Some(coded) = text(headers, &CLIENT_CONTEXT)? else {
-        return Ok(None);
-    };
-    if coded.len() > MOST_CONTEXT {
-        return Err(Fault::invalid(format!(
-            "X-Amz-Client-Context has {} bytes, at most {MOST_CONTEXT} are allowed",
-            coded.len()
-        )));
-    }
-    let json = STANDARD
-        .decode(coded)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .filter(|json| serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(json).is_ok());
-    match json {
-        Some(json) => Ok(Some(json)),
-        None => Err(Fault::new(
-            Kind::InvalidContent,
-            "X-Amz-Client-Context is not a JSON object in base64",
-        )),
-    }
-}
-
-/// An event that is JSON. Without one the handler gets an empty object.
-fn checked(event: Bytes) -> Result<Bytes, Fault> {
-    if event.is_empty() {
-        return Ok(Bytes::from_static(b"{}"));
-    }
-    let refused = |why: String| {
-        Fault::new(
-            Kind::InvalidContent,
-            format!("Could not parse request body into json: {why}"),
-        )
-    };
-    std::str::from_utf8(&event).map_err(|error| refused(error.to_string()))?;
-    serde_json::from_slice::<IgnoredAny>(&event).map_err(|error| refused(error.to_string()))?;
-    Ok(event)
-}
-
-async fn respond(gateway: &Gateway, asked: &Asked, ran: Ran, tail: bool) -> Response {
+async fn respond(gateway: &Gateway, asked: &Asked, ran: Ran, tail: Tail) -> Response {
     let log = match tail {
-        true => {
-            let report = Report {
-                request: asked.id,
-                revision: &asked.revision,
-                version: &asked.version,
-                took: ran.took,
-                init: ran.init,
-                instance: ran.instance,
-            };
-            Some(log_tail::header(gateway, &report).await)
+        Tail::Wanted => {
+            let report = asked.report(ran.took, ran.init, ran.instance);
+            Some(log_tail::result(gateway, &report).await)
         }
-        false => None,
+        Tail::None => None,
     };
     let mut response = Response::new(Body::empty());
     let headers = response.headers_mut();
     *headers = ran.told;
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(
-        EXECUTED_VERSION,
-        HeaderValue::from_str(&asked.version).expect("$LATEST and digits are valid in a header"),
-    );
+    headers.insert(EXECUTED_VERSION, asked.version_header());
     if let Some(log) = log {
+        let log = HeaderValue::try_from(log).expect("base64 is valid in a header");
         headers.insert(LOG_RESULT, log);
     }
     match ran.result {
@@ -258,37 +159,143 @@ async fn respond(gateway: &Gateway, asked: &Asked, ran: Ran, tail: bool) -> Resp
     response
 }
 
-impl Job for Asked {
-    fn function(&self) -> &FunctionName {
-        &self.revision.name
+impl Asked {
+    /// Reads what is asked for, and takes the event in.
+    async fn take_in(
+        gateway: &Gateway,
+        name: &str,
+        qualifier: Option<&str>,
+        request: Request<Body>,
+    ) -> Result<(Self, Options), Fault> {
+        let (arrived, time) = (Instant::now(), Timestamp::now());
+        let (head, body) = request.into_parts();
+        let id = head.extensions.get::<RequestId>().copied().unwrap_or_default();
+        let address = Address::read(name, qualifier)?;
+        let (revision, version) = find(gateway, &address, id)?;
+        let mut options = Options::read(&head.headers)?;
+        let limit = match options.wanted {
+            Wanted::Event => background::MOST_BODY,
+            Wanted::RequestResponse | Wanted::DryRun => MOST_EVENT,
+        };
+        limits::check_declared(&head, limit)?;
+        let mut charge = gateway.bodies.charge();
+        let event = tokio::time::timeout(background::PATIENCE, limits::collect(body, limit, &mut charge))
+            .await
+            .map_err(|_| Fault::new(Kind::RequestTimeout, "the event did not arrive in time"))??;
+        let asked = Self {
+            id,
+            arrived,
+            time,
+            revision,
+            version,
+            event: options::checked(event)?,
+            context: options.context.take(),
+            trace_id: by_http::trace(&head).map(str::to_owned),
+            address,
+            _charge: charge,
+        };
+        Ok((asked, options))
     }
 
-    fn id(&self) -> RequestId {
-        self.id
+    fn version_header(&self) -> HeaderValue {
+        HeaderValue::from_str(&self.version).expect("$LATEST and digits are valid in a header")
     }
 
-    async fn attempt(&mut self, gateway: &Arc<Gateway>) -> Attempt {
-        // Each attempt has the time that one has which comes now.
-        (self.arrived, self.time) = (Instant::now(), Timestamp::now());
-        // What the function did wrong is an end like another: its log and the metrics tell.
-        match self.run(gateway).await {
-            Ok(_) => Attempt::Done,
-            Err(fault) if matches!(fault.kind(), Kind::TooManyRequests | Kind::Unavailable) => {
-                Attempt::Later(fault.message().to_owned())
-            }
-            Err(fault) => Attempt::Never(fault.message().to_owned()),
+    fn report(&self, took: Duration, init: Option<Duration>, instance: Option<BootId>) -> Report<'_> {
+        Report {
+            request: self.id,
+            revision: &self.revision,
+            version: &self.version,
+            took,
+            init,
+            instance,
         }
     }
 
-    async fn lost(self, _: &Arc<Gateway>) {}
-}
+    /// An event that comes from within: `event` is JSON.
+    ///
+    /// # Errors
+    /// When there is no such function, or no room.
+    pub(super) async fn within(gateway: &Gateway, address: Address, event: Vec<u8>) -> Result<Self, Fault> {
+        let id = RequestId::new();
+        let (revision, version) = find(gateway, &address, id)?;
+        let mut charge = gateway.bodies.charge();
+        let event = limits::collect(Body::from(event), background::MOST_BODY, &mut charge).await?;
+        Ok(Self {
+            id,
+            address,
+            arrived: Instant::now(),
+            time: Timestamp::now(),
+            revision,
+            version,
+            event,
+            context: None,
+            trace_id: None,
+            _charge: charge,
+        })
+    }
 
-impl Asked {
+    /// Makes it one that comes now, for what its address means now.
+    ///
+    /// # Errors
+    /// When nothing is there any more, or the server is shutting down.
+    pub(super) fn begin_again(&mut self, gateway: &Gateway) -> Result<(), Fault> {
+        (self.revision, self.version) = find(gateway, &self.address, self.id)?;
+        (self.arrived, self.time) = (Instant::now(), Timestamp::now());
+        Ok(())
+    }
+
     /// Runs it. Dropping the future means that the caller left.
     ///
     /// # Errors
     /// When the function did not run, or the platform failed. What the function did wrong is in [`Ran`].
-    async fn run(&self, gateway: &Arc<Gateway>) -> Result<Ran, Fault> {
+    pub(super) async fn run(&self, gateway: &Arc<Gateway>) -> Result<Ran, Fault> {
+        let Called {
+            made,
+            invocation,
+            begun,
+            init,
+            instance,
+            timeout,
+        } = match self.call(gateway).await? {
+            Ok(called) => called,
+            Err(error) => return Ok(Ran::failed(error, HeaderMap::new())),
+        };
+        let made = match made {
+            Ok(Made::Result { boot_id, handler, json }) => Ok((boot_id, handler, json)),
+            Ok(Made::Stream(answer)) => outcome::gathered(answer).await,
+            Err(failed) => Err(failed),
+        };
+        let mut told = HeaderMap::new();
+        match made {
+            Ok((boot_id, handler, json)) => {
+                invocation.tell(&mut told, Some((boot_id, handler)));
+                invocation.end(StatusCode::OK.as_u16());
+                Ok(Ran {
+                    result: Ok(json),
+                    told,
+                    took: handler,
+                    init,
+                    instance,
+                })
+            }
+            Err(failed) => {
+                invocation.tell(&mut told, None);
+                let said = outcome::after(&failed, self.id, timeout);
+                let counted = by_http::failure(failed, Errors::Hidden, &invocation);
+                invocation.end_with(&counted);
+                Ok(Ran {
+                    took: begun.elapsed(),
+                    init,
+                    instance,
+                    ..Ran::failed(said, told)
+                })
+            }
+        }
+    }
+
+    /// Finds an instance and hands the event over. What comes inside is a failure of the function that left it without an instance.
+    async fn call(&self, gateway: &Arc<Gateway>) -> Result<Result<Called, FunctionError>, Fault> {
         let revision = &self.revision;
         let timeout = Duration::from_millis(revision.settings.timeout.as_millis());
         let deadline = Deadline::after(self.arrived, self.time, timeout);
@@ -308,11 +315,12 @@ impl Asked {
                 let told = outcome::without_lease(&error, self.id);
                 let counted = by_http::no_lease(&error, Errors::Hidden, &invocation);
                 invocation.end_with(&counted);
-                return told.map(|error| Ran::failed(error, HeaderMap::new()));
+                return told.map(Err);
             }
         };
         invocation.found(&lease);
-        let (start, instance) = (lease.phases(), Some(lease.boot_id()));
+        let init = Some(lease.phases().init).filter(|init| !init.is_zero());
+        let instance = Some(lease.boot_id());
         let begun = Instant::now();
         let made = match revision.settings.runtime {
             Runtime::Python | Runtime::Node | Runtime::Lambda => {
@@ -341,38 +349,14 @@ impl Asked {
                 answered.map(Made::Stream)
             }
         };
-        let made = match made {
-            Ok(Made::Result { boot_id, handler, json }) => Ok((boot_id, handler, json)),
-            Ok(Made::Stream(answer)) => outcome::gathered(answer).await,
-            Err(failed) => Err(failed),
-        };
-        let mut told = HeaderMap::new();
-        let init = (start.init > Duration::ZERO).then_some(start.init);
-        match made {
-            Ok((boot_id, handler, json)) => {
-                invocation.tell(&mut told, Some((boot_id, handler)));
-                invocation.end(StatusCode::OK.as_u16());
-                Ok(Ran {
-                    result: Ok(json),
-                    told,
-                    took: handler,
-                    init,
-                    instance,
-                })
-            }
-            Err(failed) => {
-                invocation.tell(&mut told, None);
-                let said = outcome::after(&failed, self.id, timeout);
-                let counted = by_http::failure(failed, Errors::Hidden, &invocation);
-                invocation.end_with(&counted);
-                Ok(Ran {
-                    took: begun.elapsed(),
-                    init,
-                    instance,
-                    ..Ran::failed(said, told)
-                })
-            }
-        }
+        Ok(Ok(Called {
+            made,
+            invocation,
+            begun,
+            init,
+            instance,
+            timeout,
+        }))
     }
 
     fn frame(&self, deadline: Deadline, env: Vec<(String, String)>) -> Invoke {
@@ -411,6 +395,11 @@ impl Asked {
 }
 
 impl Ran {
+    /// The function's own result, or what it says about its failure.
+    pub(super) fn into_payload(self) -> Result<Bytes, Bytes> {
+        self.result.map_err(|error| error.into_json().into())
+    }
+
     fn failed(error: FunctionError, told: HeaderMap) -> Self {
         Self {
             result: Err(error),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::HeaderValue;
 use serde::Deserialize;
 
 use crate::gateway::Gateway;
@@ -32,8 +31,8 @@ pub(super) struct Report<'a> {
     pub(super) instance: Option<BootId>,
 }
 
-/// The value of `X-Amz-Log-Result`. Lines that the log writer dropped, or could not read back, are not in it.
-pub(super) async fn header(gateway: &Gateway, report: &Report<'_>) -> HeaderValue {
+/// The value of `X-Amz-Log-Result`, in base64. Lines that the log writer dropped, or could not read back, are not in it.
+pub(super) async fn result(gateway: &Gateway, report: &Report<'_>) -> String {
     let query = Query {
         function: report.revision.name.clone(),
         request: Some(report.request.to_string()),
@@ -48,7 +47,7 @@ pub(super) async fn header(gateway: &Gateway, report: &Report<'_>) -> HeaderValu
     };
     let text = text(report, peak(gateway, report).await, lines.iter().map(String::as_str));
     let tail = &text[text.ceil_char_boundary(text.len().saturating_sub(TAIL))..];
-    HeaderValue::from_str(&STANDARD.encode(tail)).expect("base64 is valid in a header")
+    STANDARD.encode(tail)
 }
 
 /// The most memory that the instance ever had in use. Not known when it is gone, or where the kernel does not count it.

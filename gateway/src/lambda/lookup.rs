@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use functions::Revision;
 use functions::published::{Labels, Published};
+use functions::{FunctionName, Revision};
 
 use super::address::{Address, LATEST, Qualifier};
 use super::configuration;
 use super::fault::Fault;
 use crate::gateway::Gateway;
+use crate::request_id::RequestId;
 
 /// A revision, and the name under which it was found.
 #[derive(Clone, Debug)]
@@ -67,6 +68,21 @@ pub(super) fn find(gateway: &Gateway, address: &Address, dice: f64) -> Result<Fo
             }
         }
     }
+}
+
+/// The revision of an alias; `None` when there is no such alias. The id decides for one that shifts calls.
+pub(crate) fn revision_of_alias(
+    gateway: &Gateway,
+    name: &FunctionName,
+    alias: &str,
+    id: RequestId,
+) -> Option<Arc<Revision>> {
+    let address = Address {
+        name: name.clone(),
+        qualifier: Some(Qualifier::Alias(alias.to_owned())),
+    };
+    let found = find(gateway, &address, id.dice()).ok()?;
+    Some(found.revision)
 }
 
 fn latest(revision: Arc<Revision>) -> Found {

@@ -18,6 +18,7 @@ fn ask(target: &str, host: &str) -> Result<Target, Code> {
 fn function(name: &str, path_from: usize) -> Result<Target, Code> {
     Ok(Target::Function {
         name: name.parse().unwrap(),
+        alias: None,
         path_from,
     })
 }
@@ -61,6 +62,26 @@ fn a_host_names_a_function() {
 }
 
 #[test]
+fn a_host_names_an_alias() {
+    let name = "hello".parse().unwrap();
+    for (host, alias) in [
+        ("prod.hello.localhost:80", "prod"),
+        ("BLUE_2.hello.localhost", "blue_2"),
+    ] {
+        let found = ask("/function/other", host);
+        let (name, alias) = (FunctionName::clone(&name), Some(alias.to_owned()));
+        assert_eq!(
+            found,
+            Ok(Target::Function {
+                name,
+                alias,
+                path_from: 0
+            })
+        );
+    }
+}
+
+#[test]
 fn other_paths_are_the_platforms() {
     for path in [
         "/",
@@ -95,7 +116,14 @@ fn bad_names_are_refused() {
     ] {
         assert_eq!(ask(path, "localhost"), Err(Code::InvalidFunctionName), "{path}");
     }
-    for host in ["a.b.localhost", "-.localhost", "a_b.localhost"] {
+    for host in [
+        "a.b.c.localhost",
+        "-.localhost",
+        "a_b.localhost",
+        "-a.b.localhost",
+        ".b.localhost",
+        "a..localhost",
+    ] {
         assert_eq!(ask("/", host), Err(Code::InvalidFunctionName), "{host}");
     }
 }

@@ -22,7 +22,7 @@ use jiff::Timestamp;
 
 use super::invoke::{self, Call, Unanswered};
 use crate::admission;
-use crate::background::{self, Attempt, Job};
+use crate::background::{self, Attempt, Job, Lost};
 use crate::bodies::Charge;
 use crate::callback::{Address, Sent};
 use crate::exchange::MOST_RESULT;
@@ -161,7 +161,7 @@ impl Job for Posted {
         Attempt::Done
     }
 
-    async fn lost(mut self, gateway: &Arc<Gateway>) {
+    async fn lost(mut self, gateway: &Arc<Gateway>, _: Lost) {
         if let Some((response, took)) = self.refused.take()
             && let Some(callback) = self.callback.take()
         {

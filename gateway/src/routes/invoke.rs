@@ -1,4 +1,4 @@
-//! `ANY /function/NAME[/path]`, `NAME.localhost`, and the admin API's way to the same functions: one request through the five stations.
+//! `ANY /function/NAME[/path]`, `NAME.localhost`, `ALIAS.NAME.localhost`, and the admin API's way to the same functions: one request through the five stations.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -9,13 +9,14 @@ use axum::body::Body;
 use bytes::Bytes;
 use functions::payload::{self, RequestHead};
 use functions::wire::Invoke;
-use functions::{FunctionName, Runtime};
+use functions::{FunctionName, Revision, Runtime};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use jiff::Timestamp;
 use warm_pool::{AcquireError, Fate, Lease, StartFailure};
 
 use crate::admission::{self, Admitted};
+use crate::cors;
 use crate::exchange::{self, Answer, Asked, Content, Errors, Failed, Upload};
 use crate::gateway::Gateway;
 use crate::invocation::Invocation;
@@ -38,15 +39,35 @@ pub(crate) struct Call {
     pub(crate) source: IpAddr,
     /// The function.
     pub(crate) name: FunctionName,
+    /// The alias of it that was named.
+    pub(crate) alias: Option<String>,
     /// Where the function's own path starts in the request's raw path.
     pub(crate) path_from: usize,
 }
 
-/// Answers a request. The reply always has `x-fn-request-id`, and the other `x-fn-*` once an instance was found.
+/// Answers a request. The reply always has `x-fn-request-id`, and the other `x-fn-*` once an instance was found. Where the function has rules for pages
+/// of other origins, the reply goes by them.
 pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<Body>) -> Response<Body> {
-    answer(gateway, call, request)
-        .await
-        .unwrap_or_else(|unanswered| unanswered.response)
+    let revision = match find(gateway, &call) {
+        Ok(revision) => revision,
+        Err(unanswered) => return unanswered.response,
+    };
+    let of_url = gateway.live.cors(&call.name, call.alias.as_deref());
+    let Some(cors) = of_url.as_deref().or(revision.settings.cors.as_ref()) else {
+        return run(gateway, revision, call, request)
+            .await
+            .unwrap_or_else(|unanswered| unanswered.response);
+    };
+    let (head, body) = request.into_parts();
+    if let Some(mut answer) = cors::preflight(cors, &head) {
+        answer.headers_mut().insert(reply::REQUEST_ID, call.id.header());
+        return answer;
+    }
+    let origin = head.headers.get(header::ORIGIN).cloned();
+    let answered = run(gateway, revision.clone(), call, Request::from_parts(head, body)).await;
+    let mut response = answered.unwrap_or_else(|unanswered| unanswered.response);
+    cors::mark(cors, origin.as_ref(), response.headers_mut());
+    response
 }
 
 /// A call that got no reply of its function.
@@ -59,25 +80,42 @@ pub(crate) struct Unanswered {
     pub(crate) response: Response<Body>,
 }
 
-/// The same, for who has to know whether it was the function that replied.
+/// The same without the rules, for who has to know whether it was the function that replied.
 pub(crate) async fn answer(
     gateway: &Arc<Gateway>,
     call: Call,
     request: Request<Body>,
 ) -> Result<Response<Body>, Box<Unanswered>> {
+    run(gateway, find(gateway, &call)?, call, request).await
+}
+
+/// The revision that is called: the live one, or that of the alias.
+fn find(gateway: &Gateway, call: &Call) -> Result<Arc<Revision>, Box<Unanswered>> {
+    let found = admission::find(gateway, &call.name).and_then(|live| match &call.alias {
+        None => Ok(live),
+        Some(alias) => crate::lambda::revision_of_alias(gateway, &call.name, alias, call.id).ok_or_else(|| {
+            let text = format!("the function {} has no alias {alias}", call.name);
+            Outcome::new(Code::FunctionNotFound, text)
+        }),
+    });
+    found.map_err(|outcome| {
+        outcome.log(call.id);
+        gateway.telemetry.refused(outcome.code());
+        Box::new(Unanswered {
+            code: outcome.code(),
+            ran: false,
+            response: outcome.response(call.id),
+        })
+    })
+}
+
+async fn run(
+    gateway: &Arc<Gateway>,
+    revision: Arc<Revision>,
+    call: Call,
+    request: Request<Body>,
+) -> Result<Response<Body>, Box<Unanswered>> {
     let (mut head, body) = request.into_parts();
-    let revision = match admission::find(gateway, &call.name) {
-        Ok(revision) => revision,
-        Err(outcome) => {
-            outcome.log(call.id);
-            gateway.telemetry.refused(outcome.code());
-            return Err(Box::new(Unanswered {
-                code: outcome.code(),
-                ran: false,
-                response: outcome.response(call.id),
-            }));
-        }
-    };
     let mut invocation = Invocation::new(gateway.clone(), revision.clone(), call.id, call.arrived);
     let answered = async {
         invocation.enter()?;
@@ -233,7 +271,10 @@ fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(S
         deadline_ms: admitted.deadline.epoch_ms(),
         trace_id: trace(head).map(str::to_owned),
         // Handlers take it apart by its colons, so it has Lambda's shape.
-        arn: crate::lambda::function_arn(&call.name),
+        arn: match &call.alias {
+            Some(alias) => format!("{}:{alias}", crate::lambda::function_arn(&call.name)),
+            None => crate::lambda::function_arn(&call.name),
+        },
         client_context: None,
         repeated: BTreeMap::new(),
         env,
@@ -321,6 +362,7 @@ fn respond(answer: Answer, method: &Method, invocation: Invocation) -> Response<
         boot_id,
         handler,
         head,
+        bare: _,
         length,
         body,
     } = answer;

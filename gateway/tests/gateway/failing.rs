@@ -13,7 +13,7 @@ use crate::wire::{read_to_end, read_until, refused};
 async fn what_is_not_there_is_not_found() {
     let platform = Platform::start().await;
     platform
-        .get("/function/nobody")
+        .get("/function/chosen")
         .await
         .refused(404, "function_not_found");
     platform.get("/nowhere").await.refused(404, "not_found");
@@ -35,7 +35,7 @@ async fn what_is_not_there_is_not_found() {
         metrics.contains(r#"fn_requests_refused_total{code="misdirected_request"} 1"#),
         "{metrics}"
     );
-    assert!(!metrics.contains("nobody"), "a name that callers choose is no label");
+    assert!(!metrics.contains("chosen"), "a name that callers choose is no label");
 }
 
 #[tokio::test]

@@ -3,16 +3,39 @@
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::platform::{Platform, Reply, request};
 
 const INVOKE: &str = "/2015-03-31/functions/hello/invocations";
+const STREAM: &str = "/2021-11-15/functions/hello/response-streaming-invocations";
 
 async fn invoke(platform: &Platform, path: &str) -> Reply {
     let event = json!({ "rawPath": path }).to_string();
     platform.send(request("POST", INVOKE, event)).await
+}
+
+/// The events of a streamed answer: what each is called, and its payload.
+async fn streamed(platform: &Platform, path: &str) -> Vec<(String, Vec<u8>)> {
+    let event = json!({ "rawPath": path }).to_string();
+    let reply = platform.send(request("POST", STREAM, event)).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    assert_eq!(reply.header("content-type"), "application/vnd.amazon.eventstream");
+    let body = reply.body.expect("the stream has an end");
+    let (mut rest, mut events) = (&body[..], Vec::new());
+    while !rest.is_empty() {
+        let number = |at: usize| u32::from_be_bytes(rest[at..at + 4].try_into().unwrap()) as usize;
+        let (message, others) = rest.split_at(number(0));
+        let (headers, payload) = message[12..message.len() - 4].split_at(number(4));
+        let headers = String::from_utf8_lossy(headers);
+        let kind = ["PayloadChunk", "InvokeComplete"]
+            .into_iter()
+            .find(|kind| headers.contains(kind));
+        events.push((kind.unwrap().to_owned(), payload.to_vec()));
+        rest = others;
+    }
+    events
 }
 
 /// Checks that it is an error of this API.
@@ -89,6 +112,68 @@ async fn every_end_of_an_instance_has_its_error() {
 }
 
 #[tokio::test]
+async fn a_streamed_answer_ends_with_how_the_call_ended() {
+    let platform = Platform::start().await;
+    platform.deploy("hello", json!({ "timeout": "300ms" })).await;
+    let whole = streamed(&platform, "/event").await;
+    let [(chunk, result), (complete, end)] = &whole[..] else {
+        panic!("{whole:?}")
+    };
+    assert_eq!((&**chunk, &**result), ("PayloadChunk", &br#"{"rawPath":"/event"}"#[..]));
+    assert_eq!((&**complete, &**end), ("InvokeComplete", &b"{}"[..]));
+    let pieces = streamed(&platform, "/stream").await;
+    let (head, pieces) = pieces.split_first().unwrap();
+    let head = head.1.strip_suffix(&[0; 8]).unwrap();
+    let head: serde_json::Value = serde_json::from_slice(head).unwrap();
+    assert_eq!(
+        head,
+        json!({ "statusCode": 200, "headers": { "content-type": "text/plain" }, "cookies": ["c=3"] })
+    );
+    let pieces: Vec<_> = pieces.iter().map(|(_, piece)| String::from_utf8_lossy(piece)).collect();
+    assert_eq!(pieces, ["one ", "two ", "three", "{}"]);
+    for (path, chunks, kind) in [
+        ("/error", 0, "ValueError"),
+        ("/exit", 0, "Runtime.ExitError"),
+        ("/oom", 0, "Runtime.OutOfMemory"),
+        ("/garbage", 0, "Runtime.Unknown"),
+        ("/hang", 0, "Sandbox.Timeout"),
+        ("/huge", 0, "Function.ResponseSizeTooLarge"),
+        ("/stream-breaks", 2, "ValueError"),
+        ("/stream-hangs", 2, "Sandbox.Timeout"),
+    ] {
+        let events = streamed(&platform, path).await;
+        let (end, before) = events.split_last().unwrap();
+        assert_eq!(before.len(), chunks, "{path}");
+        let end: serde_json::Value = serde_json::from_slice(&end.1).unwrap();
+        assert_eq!(end["ErrorCode"], kind, "{path}: {end}");
+        let details: serde_json::Value = serde_json::from_str(end["ErrorDetails"].as_str().unwrap()).unwrap();
+        assert_eq!(details["errorType"], kind, "{path}: {end}");
+    }
+    let metrics = platform.metrics().await;
+    assert!(metrics.contains(r#"code="504",function="hello""#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_a_stream_ends_its_call() {
+    let platform = Platform::start().await;
+    platform.deploy("hello", json!({ "scale": { "max": 1 } })).await;
+    let mut stream = TcpStream::connect(platform.address).await.unwrap();
+    let event = r#"{"rawPath":"/stream-hangs"}"#;
+    let head = format!(
+        "POST {STREAM} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{event}",
+        event.len()
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut seen = Vec::new();
+    while !seen.windows(4).any(|bytes| bytes == b"one ") {
+        assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0);
+    }
+    drop(stream);
+    platform.until_metrics_have(r#"code="499",function="hello""#).await;
+    assert_eq!(invoke(&platform, "/hello").await.text(), r#""hello""#);
+}
+
+#[tokio::test]
 async fn what_is_not_signed_changes_nothing() {
     let platform = Platform::start().await;
     platform.deploy("hello", json!({})).await;
@@ -107,6 +192,13 @@ async fn what_is_not_signed_changes_nothing() {
             "/2017-03-31/tags/arn:aws:lambda:us-east-1:000000000000:function:hello",
         ),
         ("GET", "/2016-08-19/account-settings"),
+        ("POST", "/2021-10-31/functions/hello/url"),
+        ("PUT", "/2021-10-31/functions/hello/url"),
+        ("DELETE", "/2021-10-31/functions/hello/url"),
+        ("GET", "/2021-10-31/functions/hello/urls"),
+        ("PUT", "/2019-09-25/functions/hello/event-invoke-config"),
+        ("POST", "/2019-09-25/functions/hello/event-invoke-config"),
+        ("GET", "/2019-09-25/functions/hello/event-invoke-config/list"),
     ] {
         let reply = platform.send(request(method, path, "{}")).await;
         faulty(&reply, 403, "MissingAuthenticationTokenException");
@@ -120,11 +212,7 @@ async fn what_is_not_signed_changes_nothing() {
         faulty(&platform.send(forged).await, 400, "IncompleteSignatureException");
     }
     assert_eq!(invoke(&platform, "/hello").await.text(), r#""hello""#);
-    for (method, path) in [
-        ("PATCH", "/2015-03-31/functions"),
-        ("GET", INVOKE),
-        ("POST", "/2021-11-15/functions/hello/response-streaming-invocations"),
-    ] {
+    for (method, path) in [("PATCH", "/2015-03-31/functions"), ("GET", INVOKE), ("GET", STREAM)] {
         let reply = platform.send(request(method, path, "")).await;
         faulty(&reply, 404, "UnknownOperationException");
     }

@@ -269,6 +269,7 @@ impl Puppet {
             status: 200,
             headers,
             cookies: vec!["c=3".to_owned()],
+            bare: false,
         })
     }
 

@@ -314,3 +314,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn rules_for_pages_of_other_origins_are_checked_and_none_is_none() {
+    assert_eq!(resolve_as(Runtime::Stdio, &[]).unwrap().cors, None);
+    let settings = resolve_as(
+        Runtime::Stdio,
+        &[("cors.allow_origins", "[\"*\"]"), ("cors.max_age", "1m")],
+    )
+    .unwrap();
+    let cors = settings.cors.clone().unwrap();
+    assert!(cors.allows_any_origin() && cors.max_age == Some(Span::secs(60)));
+    let json = serde_json::to_string(&settings).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+    let error = refused(&[("cors.allow_origins", "[\"*\"]"), ("cors.allow_credentials", "true")]);
+    assert!(matches!(error, ResolveError::Cors(_)), "{error}");
+    let wrong = Manifest::default().set("cors.allow_credentials", "yes").unwrap_err();
+    assert!(wrong.to_string().contains("neither true nor false"), "{wrong}");
+}

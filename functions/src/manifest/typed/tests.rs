@@ -11,6 +11,9 @@ fn every_key_of_the_table_can_be_set_and_read() {
             "handler" => "index.handler",
             "env" => "{ A = \"b\" }",
             "stdio.args" | "http.command" | "layers" => "[\"-v\"]",
+            "cors.allow_credentials" => "true",
+            "cors.max_age" => "1m",
+            cors if cors.starts_with("cors.") => "[\"*\"]",
             other => panic!("give this test a value for {other}"),
         });
         let mut manifest = Manifest::default();

@@ -469,7 +469,8 @@ class Invocation {
     this.finish([...jsonFrame(RESULT, this.seq, { boot_id: bootId }), ...bodyFrames(this.seq, data)]);
   }
 
-  head(result) {
+  /** `bare`: the handler gave no head, only bytes. */
+  head(result, bare = false) {
     if (result.isBase64Encoded) {
       throw new Failure('Runtime.MarshalError', "a body that streams can't be base64: send bytes instead");
     }
@@ -484,12 +485,12 @@ class Invocation {
     }
     const lines = Object.entries(headers).filter(([, value]) => value !== null && value !== undefined);
     const texts = lines.map(([key, value]) => [clean(key), clean(value)]);
-    return this.headFrame(status, texts, cookies.map((cookie) => clean(cookie)));
+    return this.headFrame(status, texts, cookies.map((cookie) => clean(cookie)), bare);
   }
 
   /** The HEAD for a status and header lines, which are pairs. */
-  headFrame(status, headers, cookies = []) {
-    const buffers = jsonFrame(HEAD, this.seq, { boot_id: bootId, status, headers, cookies });
+  headFrame(status, headers, cookies = [], bare = false) {
+    const buffers = jsonFrame(HEAD, this.seq, { boot_id: bootId, status, headers, cookies, bare });
     if (buffers[1].length > MAX_PAYLOAD) {
       throw new Failure('Runtime.MarshalError', 'the headers of the reply are over 1 MiB');
     }
@@ -520,7 +521,8 @@ class Invocation {
     let head = null;
     const withHead = (buffers) => {
       if (head) return buffers;
-      head = this.head({ headers: { 'content-type': stream.contentType }, ...metadata.get(stream) });
+      const given = metadata.get(stream);
+      head = this.head({ headers: { 'content-type': stream.contentType }, ...given }, given === undefined);
       return [...head, ...buffers];
     };
     const stream = new Writable({

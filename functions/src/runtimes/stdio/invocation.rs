@@ -211,6 +211,7 @@ impl Invocation {
                     .into_iter()
                     .collect(),
                 cookies: Vec::new(),
+                bare: true,
             };
             lane.queue(&InstanceFrame::Head(head), self.seq)?;
         }

@@ -7,13 +7,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use functions::BootId;
-use functions::payload::ReplyHead;
+use functions::payload::{ReplyHead, SEPARATOR};
 use functions::wire::Failure;
 use http::header::SET_COOKIE;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use warm_pool::{AcquireError, Fate, StartFailure};
 
 use crate::exchange::{Answer, Content, Failed, MOST_RESULT};
@@ -49,6 +49,11 @@ impl FunctionError {
             request_id: request.to_string(),
             stack_trace: failure.stack_trace.clone(),
         }
+    }
+
+    /// What kind it is.
+    pub(super) fn error_type(&self) -> &str {
+        &self.error_type
     }
 
     /// The payload of the reply.
@@ -165,6 +170,7 @@ pub(super) async fn gathered(answer: Answer) -> Result<(BootId, Duration, Bytes)
         boot_id,
         handler,
         head,
+        bare: _,
         body,
         length: _,
     } = answer;
@@ -195,7 +201,26 @@ pub(super) async fn gathered(answer: Answer) -> Result<(BootId, Duration, Bytes)
     Ok((boot_id, handler, Bytes::from(document)))
 }
 
-fn document(mut head: ReplyHead, body: &[u8]) -> Vec<u8> {
+fn document(head: ReplyHead, body: &[u8]) -> Vec<u8> {
+    let mut document = head_document(head);
+    let (body, coded) = match std::str::from_utf8(body) {
+        Ok(text) => (text.to_owned(), false),
+        Err(_) => (STANDARD.encode(body), true),
+    };
+    document["body"] = json!(body);
+    document["isBase64Encoded"] = json!(coded);
+    serde_json::to_vec(&document).expect("strings and numbers always serialise")
+}
+
+/// The head of a reply as it stands before a body that streams: a document and what parts it from the body.
+pub(super) fn prelude(head: ReplyHead) -> Bytes {
+    let mut prelude = serde_json::to_vec(&head_document(head)).expect("strings and numbers always serialise");
+    prelude.extend_from_slice(&SEPARATOR);
+    prelude.into()
+}
+
+/// Status, headers and cookies in the words of payload 2.0.
+fn head_document(mut head: ReplyHead) -> Value {
     reply::clean_reply(&mut head.headers);
     let shown = |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let cookies: Vec<String> = head.headers.get_all(SET_COOKIE).iter().map(shown).collect();
@@ -211,18 +236,9 @@ fn document(mut head: ReplyHead, body: &[u8]) -> Vec<u8> {
             })
             .or_insert(value);
     }
-    let (body, coded) = match std::str::from_utf8(body) {
-        Ok(text) => (text.to_owned(), false),
-        Err(_) => (STANDARD.encode(body), true),
-    };
-    let mut document = json!({
-        "statusCode": head.status.as_u16(),
-        "headers": headers,
-        "body": body,
-        "isBase64Encoded": coded,
-    });
+    let mut document = json!({ "statusCode": head.status.as_u16(), "headers": headers });
     if !cookies.is_empty() {
         document["cookies"] = json!(cookies);
     }
-    serde_json::to_vec(&document).expect("strings and numbers always serialise")
+    document
 }
