@@ -9,6 +9,7 @@
 //! | `layers`, `layered` | layers: versions of them, and how they get into a function's code |
 //! | `event_config` | what becomes of events that fail |
 //! | `urls` | function URL configs |
+//! | `facet` | how a setting of these is read, changed and kept |
 //! | `versions`, `tags`, `concurrency`, `account`, `pages`, `query` | versions and aliases, tags, limits, lists |
 //! | `fault` | errors in the form of this API |
 //!
@@ -23,6 +24,7 @@ mod configuration;
 mod event_config;
 mod event_stream;
 mod events;
+mod facet;
 mod fault;
 mod functions;
 mod invoke;

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::address::Address;
+use super::facet;
 use super::fault::{Fault, Kind};
 use super::functions::{Document, Qualified, blocking};
 use super::lookup;
@@ -195,12 +196,9 @@ async fn change(
         let changing = gateway.clone();
         blocking(move || {
             let key = key(&address);
-            let now = changing.store.facet(&address.name, Facet::Event, &key)?;
-            let to = make(now, &address, &changing)?;
-            let kept = to.as_ref().map(|config| json!(config));
-            changing
-                .store
-                .set_facet(&address.name, Facet::Event, &key, kept.as_ref())?;
+            let to = facet::change(&changing.store, &address.name, (Facet::Event, &key), |now| {
+                make(now, &address, &changing)
+            })?;
             Ok(to.map(|config| config.document(&address.name, &key)))
         })
         .await

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::address::Address;
+use super::facet;
 use super::fault::Fault;
 use super::functions::{Document, blocking};
 use super::signed::Signed;
@@ -73,10 +74,12 @@ async fn change(
         let address = function(&gateway, &arn)?;
         let store = gateway.store.clone();
         blocking(move || {
-            let mut tags: Tags = store.facet(&address.name, Facet::Tags, "")?.unwrap_or_default();
-            change(&mut tags);
-            check(&tags)?;
-            store.set_facet(&address.name, Facet::Tags, "", Some(&json!(tags)))?;
+            facet::change(&store, &address.name, (Facet::Tags, ""), |now: Option<Tags>| {
+                let mut tags = now.unwrap_or_default();
+                change(&mut tags);
+                check(&tags)?;
+                Ok(Some(tags))
+            })?;
             Ok(StatusCode::NO_CONTENT)
         })
         .await

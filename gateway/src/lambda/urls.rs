@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 use super::address::{Address, Qualifier};
 use super::configuration::time;
+use super::facet;
 use super::fault::{Fault, Kind};
 use super::functions::{Document, Qualified, blocking};
 use super::lookup;
@@ -215,10 +216,7 @@ async fn change(
         let changing = gateway.clone();
         blocking(move || {
             let (store, live) = (&changing.store, &changing.live);
-            let now = store.facet(&place.name, Facet::Url, place.key())?;
-            let to = make(now, &place)?;
-            let kept = to.as_ref().map(|config| json!(config));
-            store.set_facet(&place.name, Facet::Url, place.key(), kept.as_ref())?;
+            let to = facet::change(store, &place.name, (Facet::Url, place.key()), |now| make(now, &place))?;
             live.set_cors(place.name.clone(), cors(store, &place.name)?);
             Ok(to.map(|config| place.document(&changing, &config)))
         })
