@@ -5,7 +5,7 @@ use functions::wire::InstanceFrame;
 use serde_json::{Value, json};
 
 use crate::host::Instance;
-use crate::web::{self, Ask};
+use crate::web::{self, Ask, at};
 
 /// What every app here may use: a whole reply in one line, and a lifespan that is not known.
 const TOP: &str = "import asyncio, json, sys\n\
@@ -22,10 +22,6 @@ fn source(body: &str) -> String {
 /// An app that does what `body`, the text of its coroutine, does.
 fn asgi(body: &str) -> Instance {
     web::app(Runtime::Python, "app.app", "app.py", &source(body))
-}
-
-fn at(path: &str) -> Value {
-    Ask { path, ..Ask::default() }.event()
 }
 
 #[test]
@@ -175,35 +171,23 @@ fn what_breaks_the_rules_is_an_error_and_the_lane_stays_in_step() {
          if path == '/cancel':\n    asyncio.current_task().cancel()\n    await asyncio.sleep(9)\n\
          await reply(send, b'fine')",
     );
-    for (path, kind, words) in [
-        ("/raise", "ValueError", "before"),
-        ("/silent", "Runtime.IncompleteReply", "without a reply"),
-        ("/twice", "RuntimeError", "'http.response.start'"),
-        ("/body", "RuntimeError", "'http.response.body'"),
-        ("/text", "Runtime.MarshalError", "a body of str"),
-        ("/status", "Runtime.MarshalError", "101"),
-        ("/split", "Runtime.MarshalError", "control character"),
-        ("/cancel", "CancelledError", ""),
-    ] {
-        let answer = instance.call(&at(path));
-        let failure = answer.failure();
-        assert_eq!(failure.error_type, kind, "{path}");
-        assert!(
-            failure.error_message.contains(words),
-            "{path}: {}",
-            failure.error_message
-        );
-    }
-    for (path, words, begun) in [("/half", "in the middle", "half"), ("/late", "later", "begun")] {
-        let answer = instance.call(&at(path));
-        let (failure, body) = answer.aborted();
-        assert!(
-            failure.error_message.contains(words),
-            "{path}: {}",
-            failure.error_message
-        );
-        assert_eq!(body, begun.as_bytes());
-    }
+    web::fail(
+        &mut instance,
+        &[
+            ("/raise", "ValueError", "before"),
+            ("/silent", "Runtime.IncompleteReply", "without a reply"),
+            ("/twice", "RuntimeError", "'http.response.start'"),
+            ("/body", "RuntimeError", "'http.response.body'"),
+            ("/text", "Runtime.MarshalError", "a body of str"),
+            ("/status", "Runtime.MarshalError", "101"),
+            ("/split", "Runtime.MarshalError", "control character"),
+            ("/cancel", "CancelledError", ""),
+        ],
+    );
+    web::break_off(
+        &mut instance,
+        &[("/half", "in the middle", "half"), ("/late", "later", "begun")],
+    );
     instance.printed();
     assert_eq!(web::plain(&instance.call(&at("/after"))), (500, "a page".into()));
     assert!(instance.printed().contains("ValueError: after the reply"));

@@ -5,7 +5,7 @@ use functions::wire::InstanceFrame;
 use serde_json::{Value, json};
 
 use crate::host::{Instance, nothing};
-use crate::web::{self, Ask};
+use crate::web::{self, Ask, at};
 
 fn module(source: &str) -> Instance {
     web::app(Runtime::Node, "index.handler", "index.mjs", source)
@@ -16,10 +16,6 @@ fn app(body: &str) -> Instance {
     module(&format!(
         "import {{ EventEmitter, once }} from 'node:events';\nexport default async (req, res) => {{\n{body}\n}};\n"
     ))
-}
-
-fn at(path: &str) -> Value {
-    Ask { path, ..Ask::default() }.event()
 }
 
 #[test]
@@ -197,32 +193,20 @@ fn what_goes_wrong_is_an_error_and_the_lane_stays_in_step() {
          if (req.url === '/switch') { res.writeHead(101); return res.end(); }\n\
          if (req.url === '/after') { res.end('whole'); throw new TypeError('after'); }\n\
          res.end('fine');");
-    for (path, kind, words) in [
-        ("/reject", "TypeError", "before"),
-        ("/text", "string", "just text"),
-        ("/hang", "Runtime.IncompleteReply", "without a reply"),
-        ("/broken", "RangeError", "broken"),
-        ("/switch", "Runtime.MarshalError", "101"),
-    ] {
-        let answer = instance.call(&at(path));
-        let failure = answer.failure();
-        assert_eq!(failure.error_type, kind, "{path}");
-        assert!(
-            failure.error_message.contains(words),
-            "{path}: {}",
-            failure.error_message
-        );
-    }
-    for (path, words, begun) in [("/half", "in the middle", "half"), ("/late", "later", "begun")] {
-        let answer = instance.call(&at(path));
-        let (failure, body) = answer.aborted();
-        assert!(
-            failure.error_message.contains(words),
-            "{path}: {}",
-            failure.error_message
-        );
-        assert_eq!(body, begun.as_bytes());
-    }
+    web::fail(
+        &mut instance,
+        &[
+            ("/reject", "TypeError", "before"),
+            ("/text", "string", "just text"),
+            ("/hang", "Runtime.IncompleteReply", "without a reply"),
+            ("/broken", "RangeError", "broken"),
+            ("/switch", "Runtime.MarshalError", "101"),
+        ],
+    );
+    web::break_off(
+        &mut instance,
+        &[("/half", "in the middle", "half"), ("/late", "later", "begun")],
+    );
     assert_eq!(web::plain(&instance.call(&at("/"))), (200, "fine".into()));
     for event in [
         json!({}),
@@ -323,20 +307,14 @@ fn fetch_gets_a_request_and_gives_a_response() {
         printed.contains("waited") && printed.contains("in the background"),
         "{printed}"
     );
-    for (path, kind, words) in [
-        ("/fail", "TypeError", "no luck"),
-        ("/wrong", "Runtime.MarshalError", "a Object instead"),
-        ("/error", "Runtime.MarshalError", "the status is 0"),
-    ] {
-        let answer = instance.call(&at(path));
-        let failure = answer.failure();
-        assert_eq!(failure.error_type, kind, "{path}");
-        assert!(
-            failure.error_message.contains(words),
-            "{path}: {}",
-            failure.error_message
-        );
-    }
+    web::fail(
+        &mut instance,
+        &[
+            ("/fail", "TypeError", "no luck"),
+            ("/wrong", "Runtime.MarshalError", "a Object instead"),
+            ("/error", "Runtime.MarshalError", "the status is 0"),
+        ],
+    );
     let trace = Ask {
         method: "TRACE",
         ..Ask::default()

@@ -71,6 +71,39 @@ impl Ask<'_> {
     }
 }
 
+/// The event of a plain GET of a path.
+pub(crate) fn at(path: &str) -> Value {
+    Ask { path, ..Ask::default() }.event()
+}
+
+/// Calls each path, which must fail before a reply begins, with an error of this type whose message has these words.
+pub(crate) fn fail(instance: &mut Instance, cases: &[(&str, &str, &str)]) {
+    for (path, kind, words) in cases {
+        let answer = instance.call(&at(path));
+        let failure = answer.failure();
+        assert_eq!(failure.error_type, *kind, "{path}");
+        assert!(
+            failure.error_message.contains(words),
+            "{path}: {}",
+            failure.error_message
+        );
+    }
+}
+
+/// Calls each path, whose reply must break off: with words in the error's message, and with a body that had begun.
+pub(crate) fn break_off(instance: &mut Instance, cases: &[(&str, &str, &str)]) {
+    for (path, words, begun) in cases {
+        let answer = instance.call(&at(path));
+        let (failure, body) = answer.aborted();
+        assert!(
+            failure.error_message.contains(words),
+            "{path}: {}",
+            failure.error_message
+        );
+        assert_eq!(body, begun.as_bytes(), "{path}");
+    }
+}
+
 /// An app of one file that is ready.
 pub(crate) fn app(runtime: Runtime, handler: &str, file: &str, source: &str) -> Instance {
     let mut instance = Instance::start(runtime, handler, &[(file, source)]);
