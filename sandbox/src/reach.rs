@@ -159,6 +159,10 @@ impl Sandbox {
     pub async fn tcp_socket(&self) -> Result<OwnedFd, ReachError> {
         let reach = self.reach();
         let _turn = reach.sockets.acquire().await.map_err(|_closed| ReachError::InCell)?;
+        // A pid 1 whose spawner was lost may answer for a moment more.
+        if self.has_ended() {
+            return Err(ReachError::Ended);
+        }
         let unheard = reach.lock().pop();
         let answer = match unheard {
             Some(answer) => answer,
@@ -245,7 +249,8 @@ fn channel() -> Result<(Arc<OwnedFd>, OwnedFd), ReachError> {
 
 fn unsent(error: io::Error) -> ReachError {
     match error.kind() {
-        io::ErrorKind::BrokenPipe => ReachError::Ended,
+        // The latter where it ended with a wish that it had not read.
+        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => ReachError::Ended,
         _ => ReachError::Descriptors(error),
     }
 }

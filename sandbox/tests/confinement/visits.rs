@@ -264,5 +264,6 @@ async fn a_lost_spawner_is_the_end() {
     let pid = nix::unistd::Pid::from_raw(house.spawner.pid().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
     assert!(matches!(sandbox.connect_unix("/tmp/s").await, Err(ReachError::Ended)));
+    sandbox.gone().await;
     assert!(matches!(sandbox.tcp_socket().await, Err(ReachError::Ended)));
 }
