@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use gateway::callback::CallbackHost;
+use warm_pool::Reclaim;
 
 #[cfg(test)]
 mod tests;
@@ -95,6 +96,9 @@ pub(crate) struct ServeArgs {
     /// A host that results of calls in the background may be sent to, with or without a port
     #[arg(long = "callback-host", value_name = "HOST[:PORT]")]
     pub(crate) callback_hosts: Vec<CallbackHost>,
+    /// When the memory of a frozen instance goes to swap, where there is some: a time after its last call, or `never` [default: 5m]
+    #[arg(long, value_name = "DURATION|never")]
+    pub(crate) reclaim_after: Option<Reclaim>,
     /// Show a function's exceptions to its callers
     #[arg(long)]
     pub(crate) expose_errors: bool,

@@ -428,6 +428,16 @@ impl Sandbox {
         self.leaf.freeze().map_err(|error| error.source)
     }
 
+    /// Gives its memory back to the host, to swap where there is some, and returns the bytes that it holds less; `None` where this host can't. It
+    /// comes back page by page when it is touched, so this is for one that is frozen. Blocks for as long as the disk takes, and asks
+    /// `go_on` now and then.
+    ///
+    /// # Errors
+    /// When the kernel refuses; part of it may have been given back.
+    pub fn reclaim(&self, go_on: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
+        self.leaf.reclaim(go_on).map_err(|error| error.source)
+    }
+
     /// Asks its program to end: SIGTERM for the first process of the plan, if that is terminable. Nothing waits for it, and nothing says
     /// whether it came; [`Sandbox::gone`] tells when the program has ended, and pid 1 with it. One that is frozen hears it when it is thawed.
     pub fn terminate(&self) {

@@ -21,7 +21,7 @@ def handler(event, context):
 ";
 
 /// Whether this host can stop an instance.
-async fn freezes(server: &Server) -> bool {
+pub(crate) async fn freezes(server: &Server) -> bool {
     let doctor = server.fn_command(["doctor"]).await;
     let report: Value = serde_json::from_str(&doctor.stdout).expect("one JSON document");
     let findings = report["findings"].as_array().expect("a list");

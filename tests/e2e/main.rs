@@ -23,4 +23,5 @@ mod main_job;
 mod openfaas;
 mod parked;
 mod pristine;
+mod reclaimed;
 mod templates;

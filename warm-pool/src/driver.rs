@@ -38,6 +38,7 @@ use self::timer::Timer;
 use crate::fleet::Fleet;
 use crate::log_tap::LogSink;
 use crate::metrics::{Metrics, Prepared, Record, Sample, scrape};
+use crate::reclaim::{Reclaim, Reclaimer};
 use crate::shelf::Counts;
 
 /// Starts of one revision that may compute at the same time, for each processor.
@@ -57,6 +58,8 @@ pub(crate) struct Driver {
     /// Rings while the pool closes and a fleet has nothing in flight any more.
     pub(crate) quiet: Notify,
     pub(crate) ramp: u32,
+    pub(crate) reclaim: Reclaim,
+    pub(crate) reclaimer: Reclaimer,
     /// Functions that have an instance, a waiting call or a minimum.
     fleets: DashMap<FunctionName, Arc<Fleet>>,
     /// Functions that were called.
@@ -68,9 +71,11 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Starts the timer. Needs a tokio runtime, in which everything the pool starts will run.
-    pub(crate) fn start(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>) -> Arc<Driver> {
+    pub(crate) fn start(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>, reclaim: Reclaim) -> Arc<Driver> {
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
         let driver = Driver {
+            reclaim,
+            reclaimer: Reclaimer::new(launcher.clone()),
             launcher,
             sink,
             metrics: Metrics::new(),

@@ -104,7 +104,7 @@ impl Fleet {
             record,
             stop: driver.stop.child_token(),
             state: Mutex::new(State {
-                shelf: Shelf::new(past, driver.ramp),
+                shelf: Shelf::new(past, driver.ramp, driver.reclaim),
                 members: HashMap::new(),
                 waiting: HashMap::new(),
                 revisions: Vec::new(),

@@ -31,6 +31,11 @@ impl Frost {
         Ok(self.thaw.is_some())
     }
 
+    /// Whether it was stopped in this turn and still is.
+    pub(crate) fn holds(&self, turn: u64) -> bool {
+        self.last == turn && self.thaw.is_some()
+    }
+
     /// Continues it.
     ///
     /// # Errors
@@ -83,9 +88,11 @@ mod tests {
         let (body, mut frost) = (Body::default(), Frost::default());
         frost.thaw(2).unwrap();
         assert!(frost.freeze(1, || body.stop()).unwrap(), "as good as done");
-        assert!(!body.stopped());
+        assert!(!body.stopped() && !frost.holds(1) && !frost.holds(2));
         assert!(frost.freeze(3, || body.stop()).unwrap());
-        assert!(body.stopped());
+        assert!(body.stopped() && frost.holds(3) && !frost.holds(1));
+        frost.thaw(4).unwrap();
+        assert!(!frost.holds(3));
     }
 
     #[test]

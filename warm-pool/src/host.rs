@@ -15,6 +15,7 @@ use sandbox::report::State;
 
 use crate::log_tap::LogSink;
 use crate::pool::{Pool, PoolConfig};
+use crate::reclaim::Reclaim;
 
 /// First argument of the process that is the spawner.
 pub const SPAWNER_ENTRY: &str = "__spawner";
@@ -29,6 +30,8 @@ pub struct Host {
     pub runtimes: HostRuntimes,
     /// Where functions' output goes.
     pub logs: Arc<dyn LogSink>,
+    /// When the memory of instances that nobody calls is given back.
+    pub reclaim: Reclaim,
 }
 
 /// The pool can't be started on this host.
@@ -86,6 +89,7 @@ impl Host {
             spawner,
             runtimes: self.runtimes,
             logs: self.logs,
+            reclaim: self.reclaim,
         });
         Ok(Started { pool, subordinate })
     }

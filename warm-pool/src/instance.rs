@@ -12,12 +12,13 @@ use functions::Revision;
 use tokio::sync::{Notify, watch};
 
 use crate::channel::Channel;
-use crate::driver::launcher::{Confined, Stages};
+use crate::driver::launcher::{Confined, HostMemory, Stages};
 use crate::fate::Fate;
 use crate::frost::Frost;
 use crate::lane::Lane;
 use crate::log_tap::LogTap;
 use crate::plan::grace;
+use crate::policy;
 use crate::runtime_api::{Desk, Reason, Server};
 use crate::shelf::{InstanceId, KillCause};
 use crate::start::{ColdReason, Poison, Start};
@@ -121,6 +122,19 @@ impl Instance {
     /// When this one could not be.
     pub(crate) fn freeze(&self, turn: u64) -> io::Result<bool> {
         self.frost().freeze(turn, || self.body.freeze())
+    }
+
+    /// Gives its memory back to the host, as long as it stands still since that turn, and returns the bytes that it holds less. `None` where there
+    /// is no room for it, or no way. Blocks for as long as a disk takes; a thaw does not wait for it.
+    ///
+    /// # Errors
+    /// When it was refused.
+    pub(crate) fn reclaim(&self, turn: u64, host: Option<HostMemory>) -> io::Result<Option<u64>> {
+        let held = self.body.usage().memory_bytes.unwrap_or(0);
+        if !host.is_some_and(|host| policy::fits_into_swap(held, host.swap_free)) {
+            return Ok(None);
+        }
+        self.body.reclaim(&|| self.frost().holds(turn))
     }
 
     /// Thaws it in its turn. A freeze that is under way is awaited.

@@ -21,6 +21,7 @@
 //! | `instance`, [`lane`], [`link`], [`lease`] | one process, a way to it by frames or by HTTP, the right to use that |
 //! | [`runtime_api`] | the server that runtimes of Lambda ask for their invocations |
 //! | [`log_tap`] | what a function prints |
+//! | `frost`, `reclaim` | whether an instance stands still; when and how its memory is given back |
 //! | [`fate`] | how instances end and why they don't start |
 //! | [`deploy`] | the handler check |
 //! | [`view`], [`metrics`] | what people and Prometheus see |
@@ -41,6 +42,7 @@ pub mod metrics;
 mod plan;
 mod policy;
 pub mod pool;
+mod reclaim;
 pub mod runtime_api;
 mod shelf;
 pub mod start;
@@ -57,6 +59,7 @@ pub use lease::{Lease, Phases};
 pub use link::{LinkError, RequestBody};
 pub use log_tap::{LogRecord, LogSink};
 pub use pool::{Pool, PoolConfig};
+pub use reclaim::Reclaim;
 pub use runtime_api::{Answer, Invocation, TRUNCATED};
 pub use shelf::{Condition, Counts, InstanceId};
 pub use start::{ColdReason, EvictScope, Poison, Purpose, Start};

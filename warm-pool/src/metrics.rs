@@ -29,6 +29,8 @@ pub const MEMORY: &str = "fn_memory_bytes";
 pub const AHEAD_MEMORY: &str = "fn_ahead_memory_bytes";
 /// Instances that were let go for the sake of the host.
 pub const EVICTIONS: &str = "fn_evictions_total";
+/// Bytes of instances that nobody called, given back to the host.
+pub const RECLAIMED: &str = "fn_reclaimed_bytes_total";
 /// Processor time used, over all instances that ever lived.
 pub const CPU: &str = "fn_cpu_seconds_total";
 /// Slots that stand ahead.
@@ -65,6 +67,7 @@ pub(crate) struct Metrics {
     evictions: IntCounterVec,
     oom_kills: IntCounterVec,
     log_dropped: IntCounterVec,
+    reclaimed: IntCounterVec,
     phases: HistogramVec,
 }
 
@@ -74,6 +77,7 @@ pub(crate) struct Record {
     pub(crate) past: Mutex<Past>,
     pub(crate) oom_kills: IntCounter,
     pub(crate) log_dropped: IntCounter,
+    pub(crate) reclaimed: IntCounter,
     pub(crate) queue: Histogram,
     pub(crate) handler: Histogram,
     removed: AtomicBool,
@@ -102,6 +106,11 @@ impl Metrics {
                 "Bytes printed beyond the limit of an invocation.",
                 &["function"],
             ),
+            reclaimed: counter(
+                RECLAIMED,
+                "Bytes of instances that nobody called, given back to the host.",
+                &["function"],
+            ),
             phases: HistogramVec::new(
                 HistogramOpts::new(PHASES, "Time of the parts of a call and of a start.")
                     .buckets(PHASE_BUCKETS.to_vec()),
@@ -120,6 +129,7 @@ impl Metrics {
         register(Box::new(metrics.oom_kills.clone()));
         metrics.relieved(0);
         register(Box::new(metrics.log_dropped.clone()));
+        register(Box::new(metrics.reclaimed.clone()));
         register(Box::new(metrics.phases.clone()));
         metrics
     }
@@ -136,6 +146,7 @@ impl Metrics {
             past: Mutex::default(),
             oom_kills: self.oom_kills.with_label_values(&[name.as_str()]),
             log_dropped: self.log_dropped.with_label_values(&[name.as_str()]),
+            reclaimed: self.reclaimed.with_label_values(&[name.as_str()]),
             queue: self.phases.with_label_values(&[name.as_str(), "queue"]),
             handler: self.phases.with_label_values(&[name.as_str(), "handler"]),
             removed: AtomicBool::new(false),
@@ -178,5 +189,6 @@ impl Metrics {
         }
         let _ = self.oom_kills.remove_label_values(&[name]);
         let _ = self.log_dropped.remove_label_values(&[name]);
+        let _ = self.reclaimed.remove_label_values(&[name]);
     }
 }

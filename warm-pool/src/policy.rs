@@ -31,7 +31,10 @@ use functions::{Ahead, Reuse};
 pub(crate) use self::ahead::{Outlook, SETTLE, START_GUESS, WINDOW, ahead, missing};
 pub(crate) use self::arrivals::Arrivals;
 pub(crate) use self::eviction::{Candidate, GreedyDual};
-pub(crate) use self::ladder::{FROZEN_AFTER, OWN_MEMORY, Step, stays_for, template_stays_for};
+pub(crate) use self::ladder::{
+    FROZEN_AFTER, OWN_MEMORY, RECLAIMED_AFTER_FREEZING, RECLAIMED_FOR, Step, fits_into_swap, memory_stays_for,
+    stays_for, template_stays_for,
+};
 pub(crate) use self::pressure::pressure;
 pub(crate) use self::scaling::{FAILURE_MEMORY, Need, RAMP_WINDOW, Tally, backoff, queue_bound, starts, surplus};
 pub(crate) use self::slots::{

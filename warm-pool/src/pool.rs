@@ -17,6 +17,7 @@ use crate::driver::sandboxed::Sandboxed;
 use crate::fate::AcquireError;
 use crate::lease::Lease;
 use crate::log_tap::LogSink;
+use crate::reclaim::Reclaim;
 use crate::start::EvictScope;
 use crate::view::FunctionPoolView;
 
@@ -28,6 +29,8 @@ pub struct PoolConfig {
     pub runtimes: HostRuntimes,
     /// Where the output of functions goes.
     pub logs: Arc<dyn LogSink>,
+    /// When the memory of instances that nobody calls is given back.
+    pub reclaim: Reclaim,
 }
 
 /// Who gets which sandbox. Clones share one pool; when the last one is dropped, every instance is killed.
@@ -40,13 +43,17 @@ impl Pool {
     /// A pool whose instances run in sandboxes. Needs a tokio runtime, in which everything it starts will run.
     pub fn start(config: PoolConfig) -> Pool {
         let launcher = Sandboxed::new(config.spawner, config.runtimes, config.logs.clone());
-        Pool::with_launcher(Arc::new(launcher), config.logs)
+        Pool::over(Arc::new(launcher), config.logs, config.reclaim)
     }
 
     /// A pool over any launcher, which sends what functions print to `sink`. Needs a tokio runtime, in which everything it starts will run.
     pub fn with_launcher(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>) -> Pool {
+        Pool::over(launcher, sink, Reclaim::default())
+    }
+
+    fn over(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>, reclaim: Reclaim) -> Pool {
         Pool {
-            driver: Driver::start(launcher, sink),
+            driver: Driver::start(launcher, sink, reclaim),
         }
     }
 

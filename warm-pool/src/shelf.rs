@@ -48,6 +48,7 @@ pub(crate) use self::relief::Spares;
 pub use self::slot::Condition;
 use self::slot::{Slot, Stage};
 use crate::policy::{self, Arrivals, Scale};
+use crate::reclaim::Reclaim;
 use crate::start::{ColdReason, EvictScope, Poison};
 
 /// What is asked for and what is known outside of a shelf about one revision.
@@ -74,13 +75,14 @@ pub(crate) struct Shelf {
     pressed: bool,
     /// The host can freeze, as far as is known.
     freezes: bool,
+    reclaim: Reclaim,
     removed_through: Option<RevisionNumber>,
     wake_by: Option<Instant>,
 }
 
 impl Shelf {
     /// An empty shelf; `ramp` is the number of starts of one revision that may compute at the same time, at least 1.
-    pub(crate) fn new(past: Past, ramp: u32) -> Shelf {
+    pub(crate) fn new(past: Past, ramp: u32, reclaim: Reclaim) -> Shelf {
         Shelf {
             slots: HashMap::new(),
             editions: Vec::new(),
@@ -92,6 +94,7 @@ impl Shelf {
             closing: false,
             pressed: false,
             freezes: true,
+            reclaim,
             removed_through: None,
             wake_by: None,
         }
@@ -344,9 +347,9 @@ impl Shelf {
         ids.sort_unstable();
         if scope == EvictScope::All {
             self.past.arrivals = Arrivals::default();
-            for edition in &mut self.editions {
-                edition.advice = Advice::default();
-                edition.stays_for = edition.scale.idle;
+            for at in 0..self.editions.len() {
+                self.editions[at].advice = Advice::default();
+                self.judge_idleness(at);
             }
         }
         for id in &ids {
@@ -398,6 +401,7 @@ impl Shelf {
             }
             self.reap_idle(now, at, out);
             self.freeze_idle(now, at, out);
+            self.reclaim_frozen(now, at, out);
             self.settle(now, at, out);
         }
         self.forget(now);
@@ -443,7 +447,9 @@ impl Shelf {
             Some(at) => at,
             None => {
                 self.editions.push(Edition::new(revision, scale));
-                self.editions.len() - 1
+                let at = self.editions.len() - 1;
+                self.judge_idleness(at);
+                at
             }
         }
     }

@@ -160,6 +160,7 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result
             tree: detection.tree.clone(),
             runtimes: opened.runtimes().clone(),
             logs: Arc::new(opened.logs().clone()),
+            reclaim: args.reclaim_after.unwrap_or_default(),
         };
         let Started { pool, subordinate } = host.start().await?;
         let report = sandbox::report::host(&detection, subordinate);

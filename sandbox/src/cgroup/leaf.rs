@@ -16,6 +16,8 @@ use crate::plan::{GroupName, Limits};
 
 /// Period over which processor time is counted out.
 const CPU_PERIOD_US: u64 = 100_000;
+/// Bytes that are reclaimed between two looks whether to go on.
+const RECLAIM_PIECE: u64 = 8 << 20;
 
 /// Paths of one leaf in every hierarchy that has one. Any process of the server can read its accounts.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -255,6 +257,38 @@ impl Leaf {
         frozen.map(Some).map_err(|source| failed(&path, source))
     }
 
+    /// Gives memory of the leaf back to the host: files are forgotten, the rest is written to swap, as far as there is any. Returns the bytes that
+    /// it holds less; `None` where this host can't.
+    ///
+    /// It goes on while `go_on` says so, in pieces of 8 MiB in version 2 and in one in version 1, and may take as long as the disk
+    /// takes. Version 2 allows no swap otherwise; meanwhile it allows as much as the leaf may hold in memory, which stays in swap until it is touched.
+    ///
+    /// # Errors
+    /// The first file that can't be written to.
+    pub(crate) fn reclaim(&self, go_on: &dyn Fn() -> bool) -> Result<Option<u64>, LeafError> {
+        let Some(Hierarchy { dir, version }) = &self.memory else {
+            return Ok(None);
+        };
+        let held = || self.usage().memory_bytes.unwrap_or(0);
+        let before = held();
+        match version {
+            Version::V1 => {
+                if go_on() {
+                    write(dir, "memory.force_empty", 0)?;
+                }
+            }
+            // It came with 5.19.
+            Version::V2 if !dir.join("memory.reclaim").exists() => return Ok(None),
+            Version::V2 => {
+                write_if_there(dir, "memory.swap.max", read(dir, "memory.max").unwrap_or(0))?;
+                let reclaimed = reclaim_in_pieces(dir, before, go_on);
+                write_if_there(dir, "memory.swap.max", 0)?;
+                reclaimed?;
+            }
+        }
+        Ok(Some(before.saturating_sub(held())))
+    }
+
     /// Kills everything in the leaf, where the kernel can do that in one step. A frozen leaf dies too.
     pub(crate) fn kill(&self) {
         if let Some(Hierarchy { dir, .. }) = &self.freezer {
@@ -359,6 +393,21 @@ pub(crate) struct Account {
 pub(crate) struct LeafError {
     pub(crate) path: String,
     pub(crate) source: io::Error,
+}
+
+/// Asks for what a leaf of version 2 holds, until no more can be had.
+fn reclaim_in_pieces(dir: &Path, held: u64, go_on: &dyn Fn() -> bool) -> Result<(), LeafError> {
+    for _ in 0..=held / RECLAIM_PIECE {
+        if !go_on() {
+            break;
+        }
+        match write(dir, "memory.reclaim", RECLAIM_PIECE) {
+            // Less than that could be had.
+            Err(error) if error.source.kind() == io::ErrorKind::WouldBlock => break,
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 fn failed(path: &Path, source: io::Error) -> LeafError {

@@ -10,6 +10,7 @@ mod life;
 mod limits;
 mod parked;
 mod reach;
+mod reclaim;
 mod setting;
 mod slots;
 mod spawner;

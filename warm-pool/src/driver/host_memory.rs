@@ -20,6 +20,7 @@ fn parse(meminfo: &str, pressure: Option<&str>) -> Option<HostMemory> {
     Some(HostMemory {
         total: field("MemTotal:")?,
         available: field("MemAvailable:")?,
+        swap_free: field("SwapFree:").unwrap_or(0),
         stalled: pressure.and_then(stalled),
     })
 }
@@ -40,10 +41,16 @@ mod tests {
     #[test]
     fn the_files_of_the_kernel_are_read() {
         let meminfo = "MemTotal:       24684096 kB\nMemFree:        20877968 kB\nMemAvailable:   23986280 kB\n";
+        let swap = "SwapTotal:        262140 kB\nSwapFree:         262000 kB\n";
         let pressure = "some avg10=12.50 avg60=0.00 avg300=0.00 total=206588\nfull avg10=1.00 avg60=0.00 avg300=0.00 total=85278\n";
         let memory = parse(meminfo, Some(pressure)).unwrap();
         assert_eq!((memory.total, memory.available), (24_684_096 << 10, 23_986_280 << 10));
         assert_eq!(memory.stalled, Some(12.5));
+        assert_eq!(memory.swap_free, 0, "a kernel without swap");
+        assert_eq!(
+            parse(&format!("{meminfo}{swap}"), None).unwrap().swap_free,
+            262_000 << 10
+        );
         assert_eq!(parse(meminfo, None).unwrap().stalled, None);
         assert_eq!(parse(meminfo, Some("")).unwrap().stalled, None);
         assert_eq!(parse("MemTotal: 5 kB\n", None), None);

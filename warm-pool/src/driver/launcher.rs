@@ -109,6 +109,8 @@ pub struct HostMemory {
     pub total: u64,
     /// Bytes that could be had without swapping.
     pub available: u64,
+    /// Bytes of swap that are free; 0 without swap.
+    pub swap_free: u64,
     /// Per cent of the last ten seconds in which some process stalled for memory; `None` where the kernel does not count that.
     pub stalled: Option<f64>,
 }
@@ -165,6 +167,14 @@ pub trait Confined: Send + Sync + 'static {
     /// # Errors
     /// When this one could not be.
     fn freeze(&self) -> io::Result<Option<Thaw>> {
+        Ok(None)
+    }
+    /// Gives its memory back to the host as long as `go_on` says so, and returns the bytes that it holds less. `None` where that can't be done.
+    /// May block for as long as a disk takes.
+    ///
+    /// # Errors
+    /// When it was refused; part of it may have been given back.
+    fn reclaim(&self, _go_on: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
         Ok(None)
     }
 }

@@ -300,6 +300,10 @@ impl Confined for Body {
         let frozen = self.sandbox.freeze()?;
         Ok(frozen.map(|frozen| -> Thaw { Box::new(|| frozen.thaw()) }))
     }
+
+    fn reclaim(&self, go_on: &dyn Fn() -> bool) -> io::Result<Option<u64>> {
+        self.sandbox.reclaim(go_on)
+    }
 }
 
 impl Drop for Body {

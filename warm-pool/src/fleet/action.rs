@@ -21,6 +21,7 @@ enum Action {
     Return(Box<Lease>),
     Start(Box<Birth>),
     Freeze(Arc<Instance>, u64),
+    Reclaim(Arc<Instance>, u64),
     Kill {
         instance: Option<Arc<Instance>>,
         cancel: CancellationToken,
@@ -122,6 +123,10 @@ impl Fleet {
                 let live = state.members.get(&instance)?.live.as_ref()?;
                 Some(Action::Freeze(live.instance.clone(), turn))
             }
+            Command::Reclaim { instance, turn } => {
+                let live = state.members.get(&instance)?.live.as_ref()?;
+                Some(Action::Reclaim(live.instance.clone(), turn))
+            }
             Command::Kill { instance, cause } => {
                 let member = state.members.get(&instance)?;
                 let cancel = member.cancel.clone();
@@ -161,6 +166,19 @@ impl Fleet {
                     Err(error) => {
                         tracing::debug!(function = %fleet.record.name, %error, "an instance could not be frozen");
                         fleet.lock().shelf.not_frozen(instance.id, turn);
+                    }
+                });
+            }
+            Action::Reclaim(instance, turn) => {
+                let (Some(fleet), Some(driver)) = (self.me.upgrade(), self.driver.upgrade()) else {
+                    return;
+                };
+                let reclaimer = driver.reclaimer.clone();
+                driver.runtime.spawn(async move {
+                    let id = instance.id;
+                    match reclaimer.reclaim(instance, turn).await {
+                        Some(bytes) => fleet.record.reclaimed.inc_by(bytes),
+                        None => fleet.lock().shelf.not_reclaimed(id, turn),
                     }
                 });
             }

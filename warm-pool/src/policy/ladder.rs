@@ -21,6 +21,14 @@ pub(crate) const SOONEST: Duration = Duration::from_secs(10);
 /// When the processes of an instance that nobody calls are stopped, so that nothing of it runs, and it costs no processor time.
 /// Stopping and continuing take less than a call does; this only spares a function that is called all the time from it.
 pub(crate) const FROZEN_AFTER: Duration = SOONEST;
+/// The memory of an instance is given back so long after it was frozen at the earliest.
+pub(crate) const RECLAIMED_AFTER_FREEZING: Duration = Duration::from_secs(10);
+/// Nor when it goes within this time anyway: what is written to swap is paid for in waiting for a disk, too.
+pub(crate) const RECLAIMED_FOR: Duration = Duration::from_secs(60);
+/// Bytes that a disk gives back in a second, page by page: a guess between a slow one and a fast one.
+const READ_BACK: f64 = 128.0 * (1u64 << 20) as f64;
+/// Instances that hold less keep it: there is nothing to gain.
+const WORTH_RECLAIMING: u64 = 1 << 20;
 /// What an instance that ran a call holds beside its template, where nobody measured it.
 pub(crate) const OWN_MEMORY: u64 = 8 << 20;
 
@@ -43,6 +51,21 @@ pub(crate) fn stays_for(gaps: &Gaps, step: Step, bound: Duration) -> Duration {
         .find(|quiet| !pays(gaps, step, *quiet));
     // The last bucket is open, so nothing is known of a time after it.
     leaves.unwrap_or(bound).min(bound)
+}
+
+/// How long after the last call the memory of a frozen instance is kept, `bound` at most. What it holds and what reading that back takes grow
+/// alike, so how much it is does not matter.
+pub(crate) fn memory_stays_for(gaps: &Gaps, bound: Duration) -> Duration {
+    let step = Step {
+        memory: OWN_MEMORY,
+        saves: Duration::from_secs_f64(OWN_MEMORY as f64 / READ_BACK),
+    };
+    stays_for(gaps, step, bound)
+}
+
+/// Whether swap has room for what an instance holds, and as much again for others.
+pub(crate) fn fits_into_swap(held: u64, swap_free: u64) -> bool {
+    held >= WORTH_RECLAIMING && swap_free / 2 >= held
 }
 
 /// How long a template is kept whose function is called too seldom to be known.
@@ -158,6 +181,22 @@ mod tests {
         assert_eq!(template_stays_for(&Gaps::default(), EXEC), UNKNOWN_TEMPLATE);
         assert!(template_stays_for(&every(SECOND * 600), EXEC) >= SECOND * 600);
         assert_eq!(template_stays_for(&every(HOUR * 2), EXEC), SOONEST);
+    }
+
+    #[test]
+    fn memory_is_given_back_where_a_call_is_far_away_and_kept_where_one_is_near() {
+        let bound = SECOND * 300;
+        assert_eq!(memory_stays_for(&Gaps::default(), bound), bound, "who knows nothing");
+        assert_eq!(memory_stays_for(&every(HOUR), bound), SOONEST);
+        assert!(memory_stays_for(&every(SECOND * 120), bound) > SECOND * 120);
+    }
+
+    #[test]
+    fn swap_is_filled_by_half_at_most() {
+        assert!(fits_into_swap(8 << 20, 16 << 20));
+        assert!(!fits_into_swap(8 << 20, (16 << 20) - 2));
+        assert!(!fits_into_swap(8 << 20, 0), "there is none");
+        assert!(!fits_into_swap(4096, 16 << 20), "nothing to gain");
     }
 
     proptest! {

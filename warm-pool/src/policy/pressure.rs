@@ -17,6 +17,7 @@ pub(crate) fn pressure(memory: HostMemory, was: bool) -> (bool, u64) {
         total,
         available,
         stalled,
+        ..
     } = memory;
     let enough = total / SCARCE;
     let stalls = available < enough && stalled.is_some_and(|percent| percent > STALLS);
@@ -35,6 +36,7 @@ mod tests {
         HostMemory {
             total: 1000,
             available,
+            swap_free: 0,
             stalled,
         }
     }

@@ -26,6 +26,7 @@ impl Shelf {
                 Condition::Ahead => counts.ahead += 1,
                 Condition::Idle => counts.idle += 1,
                 Condition::Frozen => counts.frozen += 1,
+                Condition::Reclaimed => counts.reclaimed += 1,
                 Condition::Busy => counts.busy += 1,
                 Condition::Draining => counts.draining += 1,
                 Condition::Dying => counts.dying += 1,
@@ -39,9 +40,11 @@ impl Shelf {
     pub(crate) fn roll(&self) -> Vec<(InstanceId, RevisionNumber, Condition, u32, Option<Instant>)> {
         let line = |(id, slot): (&InstanceId, &Slot)| {
             let condition = self.condition(slot);
-            let idle = slot
-                .idle_since()
-                .filter(|_| matches!(condition, Condition::Ahead | Condition::Idle | Condition::Frozen));
+            let rests = match condition {
+                Condition::Ahead | Condition::Idle | Condition::Frozen | Condition::Reclaimed => true,
+                Condition::Starting | Condition::Busy | Condition::Draining | Condition::Dying => false,
+            };
+            let idle = slot.idle_since().filter(|_| rests);
             (*id, slot.revision, condition, slot.leased(), idle)
         };
         let mut lines: Vec<_> = self.slots.iter().map(line).collect();

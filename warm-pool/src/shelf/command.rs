@@ -86,6 +86,9 @@ pub(crate) enum Command {
     /// Stop the processes of an instance, unless it was thawed in a later turn already: deeds may overtake each other. To be
     /// followed by `not_frozen` if that can't be done.
     Freeze { instance: InstanceId, turn: u64 },
+    /// Give the memory of an instance back to the host, unless it was thawed since that turn. To be followed by `not_reclaimed` if
+    /// that can't be done.
+    Reclaim { instance: InstanceId, turn: u64 },
     /// Kill an instance, then report `gone`.
     Kill { instance: InstanceId, cause: KillCause },
 }
@@ -164,6 +167,8 @@ pub struct Counts {
     pub idle: u32,
     /// Those among them that are stopped until then, and not counted there.
     pub frozen: u32,
+    /// Those among these whose memory was given back to the host, and not counted there.
+    pub reclaimed: u32,
     /// Instances with at least one call.
     pub busy: u32,
     /// Instances that finish their calls and take no more.
@@ -184,6 +189,7 @@ impl Counts {
             Condition::Ahead => self.ahead,
             Condition::Idle => self.idle,
             Condition::Frozen => self.frozen,
+            Condition::Reclaimed => self.reclaimed,
             Condition::Busy => self.busy,
             Condition::Draining => self.draining,
             Condition::Dying => self.dying,

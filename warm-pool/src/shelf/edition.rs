@@ -28,6 +28,8 @@ pub(super) struct Edition {
     pub(super) advice: Advice,
     /// How long after its last call an instance goes, at most `idle`.
     pub(super) stays_for: Duration,
+    /// How long after its last call the memory of an instance is given back; `None` if it never is.
+    pub(super) holds_for: Option<Duration>,
     /// Until when nothing is started ahead, so that the call that caused it comes first.
     hold: Option<Instant>,
     /// In the order of arrival.
@@ -51,6 +53,7 @@ impl Edition {
             provisioned: false,
             advice: Advice::default(),
             stays_for: scale.idle,
+            holds_for: None,
             hold: None,
             queue: VecDeque::new(),
             free: Vec::new(),

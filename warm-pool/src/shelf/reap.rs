@@ -1,5 +1,6 @@
 //! What a shelf stops and lets go because nobody calls.
 
+use std::collections::HashMap;
 use std::time::Instant;
 
 use super::slot::Slot;
@@ -23,12 +24,52 @@ impl Shelf {
             };
             if due > now {
                 next = Some(next.map_or(due, |next| next.min(due)));
-            } else if let Some(turn) = slot.freeze() {
+            } else if let Some(turn) = slot.freeze(now) {
                 out.push(Command::Freeze { instance: *id, turn });
             }
         }
         if let Some(next) = next {
             self.wake(next);
+        }
+    }
+
+    /// Gives the memory of those back that stand still for long enough, and stay for long enough. They are those of a minimum, mostly, and those
+    /// of functions with a long `idle`.
+    pub(super) fn reclaim_frozen(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
+        let Some(holds_for) = self.editions[at].holds_for else {
+            return;
+        };
+        let revision = self.editions[at].number;
+        let leaving: HashMap<_, _> = self.reapable(now, at).into_iter().map(|(due, id)| (id, due)).collect();
+        let mut next: Option<Instant> = None;
+        for (id, slot) in &mut self.slots {
+            let (Some(called), Some(frozen)) = (slot.idle_since(), slot.frozen_since()) else {
+                continue;
+            };
+            if slot.revision != revision {
+                continue;
+            }
+            // It is frozen by somebody else, who has to be done with that.
+            let due = (called + holds_for).max(frozen + policy::RECLAIMED_AFTER_FREEZING);
+            let leaves_soon = |leaves: &Instant| *leaves < due.max(now) + policy::RECLAIMED_FOR;
+            if leaving.get(id).is_some_and(leaves_soon) {
+                continue;
+            }
+            if due > now {
+                next = Some(next.map_or(due, |next| next.min(due)));
+            } else if let Some(turn) = slot.reclaim() {
+                out.push(Command::Reclaim { instance: *id, turn });
+            }
+        }
+        if let Some(next) = next {
+            self.wake(next);
+        }
+    }
+
+    /// The memory of the instance could not be given back. It is not tried again before it was called again.
+    pub(crate) fn not_reclaimed(&mut self, id: InstanceId, turn: u64) {
+        if let Some(slot) = self.slots.get_mut(&id) {
+            slot.not_reclaimed(turn);
         }
     }
 
@@ -63,7 +104,7 @@ impl Shelf {
         self.reapable(now, at).first().map(|(due, _)| *due)
     }
 
-    /// Decides anew how long an instance stays after its last call. Earlier than `idle` only where a template makes the next start
+    /// Decides anew how long an instance stays after its last call, and its memory. Earlier than `idle` only where a template makes the next start
     /// a fork.
     pub(super) fn judge_idleness(&mut self, at: usize) {
         let edition = &mut self.editions[at];
@@ -77,6 +118,8 @@ impl Shelf {
             }
             None => edition.scale.idle,
         };
+        let bound = self.reclaim.after();
+        edition.holds_for = bound.map(|bound| policy::memory_stays_for(self.past.arrivals.gaps(), bound));
     }
 
     /// Those that may go, and when: all that are idle but the minimum, and but those that are to wait ahead.
@@ -95,6 +138,7 @@ impl Shelf {
         };
         let (mut idle, mut ahead) = (of(Condition::Idle), of(Condition::Ahead));
         idle.append(&mut of(Condition::Frozen));
+        idle.append(&mut of(Condition::Reclaimed));
         while wanted_ahead > 0 && ahead.pop().is_some() {
             wanted_ahead -= 1;
         }

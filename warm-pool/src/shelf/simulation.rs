@@ -30,6 +30,7 @@ enum Event {
     Press(bool),
     Relieve,
     NotFrozen(usize),
+    NotReclaimed(usize),
     Pass(u64),
 }
 
@@ -46,7 +47,8 @@ fn event() -> impl Strategy<Value = Event> {
         ])).prop_map(|(at, poison)| Event::Poison(at, poison)),
         8 => at.clone().prop_map(Event::Gone),
         1 => at.clone().prop_map(Event::Crash),
-        1 => at.prop_map(Event::NotFrozen),
+        1 => at.clone().prop_map(Event::NotFrozen),
+        1 => at.prop_map(Event::NotReclaimed),
         1 => (1u64..4).prop_map(Event::Provision),
         1 => prop::option::of(1u64..4).prop_map(Event::Retire),
         1 => prop::sample::select(vec![EvictScope::Used, EvictScope::All]).prop_map(Event::Evict),
@@ -98,6 +100,8 @@ struct World {
     /// Each with the turn in which it was frozen.
     frozen: BTreeMap<InstanceId, u64>,
     freezes: bool,
+    /// Those whose memory was given back.
+    reclaimed: BTreeSet<InstanceId>,
 }
 
 fn nth<T: Copy>(of: impl ExactSizeIterator<Item = T>, at: usize) -> Option<T> {
@@ -109,7 +113,7 @@ fn nth<T: Copy>(of: impl ExactSizeIterator<Item = T>, at: usize) -> Option<T> {
 impl World {
     fn new(scale: Scale) -> World {
         World {
-            shelf: Shelf::new(Past::default(), 3),
+            shelf: Shelf::new(Past::default(), 3, Reclaim::After(MS * 30_000)),
             scale,
             now: Instant::now(),
             starting: BTreeMap::new(),
@@ -122,6 +126,7 @@ impl World {
             provisioned: None,
             frozen: BTreeMap::new(),
             freezes: true,
+            reclaimed: BTreeSet::new(),
         }
     }
 
@@ -222,7 +227,7 @@ impl World {
                     return;
                 };
                 self.live.remove(&id);
-                self.frozen.remove(&id);
+                self.awakes(id);
                 self.shelf.gone(self.now, id, ColdReason::Crashed, &mut out);
             }
             Event::Provision(revision) => {
@@ -258,11 +263,18 @@ impl World {
             Event::NotFrozen(n) => {
                 if n % 4 == 0 {
                     self.frozen.clear();
+                    self.reclaimed.clear();
                     self.shelf.freezes_nobody();
                     self.freezes = false;
                 } else if let Some((id, turn)) = nth(self.frozen.iter().map(|(id, turn)| (*id, *turn)), n) {
-                    self.frozen.remove(&id);
+                    self.awakes(id);
                     self.shelf.not_frozen(id, turn);
+                }
+            }
+            Event::NotReclaimed(n) => {
+                if let Some(id) = nth(self.reclaimed.iter().copied(), n) {
+                    self.reclaimed.remove(&id);
+                    self.shelf.not_reclaimed(id, self.frozen[&id]);
                 }
             }
             Event::Pass(millis) => {
@@ -285,7 +297,7 @@ impl World {
         );
         self.check();
         let overdue = |(_, _, state, _, idle): &(_, _, Condition, _, Option<Instant>)| {
-            matches!(state, Condition::Idle | Condition::Frozen)
+            matches!(state, Condition::Idle | Condition::Frozen | Condition::Reclaimed)
                 && idle.is_some_and(|since| since + self.scale.idle <= self.now)
         };
         let runs = |(_, _, state, _, idle): &(_, _, Condition, _, Option<Instant>)| {
@@ -349,14 +361,27 @@ impl World {
                     assert!(self.leases.iter().all(|(id, _)| *id != instance), "who has a call runs");
                     assert_eq!(self.frozen.insert(instance, turn), None, "what is frozen stays so");
                 }
+                Command::Reclaim { instance, turn } => {
+                    assert_eq!(self.frozen.get(&instance), Some(&turn), "who runs keeps what it holds");
+                    assert!(
+                        self.reclaimed.insert(instance),
+                        "what was given back is not given back again"
+                    );
+                }
                 Command::Kill { instance, .. } => {
-                    self.frozen.remove(&instance);
+                    self.awakes(instance);
                     let revision = self.starting.remove(&instance).or_else(|| self.live.remove(&instance));
                     let revision = revision.expect("only what lives is killed, and only once");
                     self.dying.insert(instance, revision);
                 }
             }
         }
+    }
+
+    /// It does not stand still any more; returns the turn since which it did.
+    fn awakes(&mut self, id: InstanceId) -> Option<u64> {
+        self.reclaimed.remove(&id);
+        self.frozen.remove(&id)
     }
 
     fn drains(&self) -> u32 {
@@ -371,7 +396,7 @@ impl World {
         );
         assert!(grant.lane < self.scale.concurrency);
         let first = self.ran.insert(grant.instance);
-        match (grant.kind, self.frozen.remove(&grant.instance)) {
+        match (grant.kind, self.awakes(grant.instance)) {
             (GrantKind::Thawed { turn }, Some(frozen)) => assert!(turn > frozen && !first),
             (GrantKind::Warm, None) => assert!(!first, "a start says what it found"),
             (GrantKind::Ahead | GrantKind::Cold, None) => assert!(first, "a start says what it found"),
@@ -401,7 +426,11 @@ impl World {
             );
             let waiting = self.waiting.values().any(|other| *other == revision);
             let idle = self.shelf.roll().into_iter().any(|(_, other, state, _, _)| {
-                other == revision && matches!(state, Condition::Idle | Condition::Frozen | Condition::Ahead)
+                other == revision
+                    && matches!(
+                        state,
+                        Condition::Idle | Condition::Frozen | Condition::Reclaimed | Condition::Ahead
+                    )
             });
             assert!(!(waiting && idle), "nobody waits beside an idle instance");
         }
@@ -411,9 +440,15 @@ impl World {
         assert_eq!(counts.starting as usize, self.starting.len());
         assert_eq!(counts.dying as usize, self.dying.len());
         assert_eq!(
-            (counts.ahead + counts.idle + counts.frozen + counts.busy + counts.draining) as usize,
+            (counts.ahead + counts.idle + counts.frozen + counts.reclaimed + counts.busy + counts.draining) as usize,
             self.live.len()
         );
+        let reclaimed = self
+            .shelf
+            .roll()
+            .into_iter()
+            .filter(|(_, _, state, ..)| *state == Condition::Reclaimed);
+        assert!(reclaimed.map(|(id, ..)| id).eq(self.reclaimed.iter().copied()));
     }
 
     /// Everybody finishes; time passes as often as the shelf asks.

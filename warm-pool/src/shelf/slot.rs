@@ -18,6 +18,8 @@ pub enum Condition {
     Idle,
     /// The same, and its processes are stopped until then.
     Frozen,
+    /// The same, and its memory was given back to the host.
+    Reclaimed,
     /// It has at least one call.
     Busy,
     /// It finishes its calls and takes no more.
@@ -28,11 +30,12 @@ pub enum Condition {
 
 impl Condition {
     /// Every value.
-    pub const ALL: [Condition; 7] = [
+    pub const ALL: [Condition; 8] = [
         Condition::Starting,
         Condition::Ahead,
         Condition::Idle,
         Condition::Frozen,
+        Condition::Reclaimed,
         Condition::Busy,
         Condition::Draining,
         Condition::Dying,
@@ -45,6 +48,7 @@ impl Condition {
             Condition::Ahead => "ahead",
             Condition::Idle => "idle",
             Condition::Frozen => "frozen",
+            Condition::Reclaimed => "reclaimed",
             Condition::Busy => "busy",
             Condition::Draining => "draining",
             Condition::Dying => "dying",
@@ -73,10 +77,23 @@ pub(super) struct Lanes {
     /// Whether it was ever leased.
     ran: bool,
     idle_since: Instant,
-    frozen: bool,
+    rest: Rest,
     /// How often it was frozen and thawed. See [`Command::Freeze`](super::Command::Freeze).
     turn: u64,
     draining: Option<KillCause>,
+}
+
+/// What was ordered for one without a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rest {
+    /// It runs.
+    Awake,
+    /// It stands still since this time.
+    Frozen(Instant),
+    /// The same, and its memory was given back.
+    Reclaimed,
+    /// It stands still, and its memory could not be given back.
+    Holding,
 }
 
 /// One instance.
@@ -103,7 +120,7 @@ impl Slot {
             leased: 0,
             ran: false,
             idle_since: now,
-            frozen: false,
+            rest: Rest::Awake,
             turn: 0,
             draining: None,
         };
@@ -119,13 +136,13 @@ impl Slot {
             return None;
         };
         let lane = lanes.free.pop()?;
-        let kind = match (std::mem::take(&mut lanes.frozen), lanes.ran) {
-            (true, _) => {
+        let kind = match (std::mem::replace(&mut lanes.rest, Rest::Awake), lanes.ran) {
+            (Rest::Awake, true) => GrantKind::Warm,
+            (Rest::Awake, false) => GrantKind::Ahead,
+            _ => {
                 lanes.turn += 1;
                 GrantKind::Thawed { turn: lanes.turn }
             }
-            (false, true) => GrantKind::Warm,
-            (false, false) => GrantKind::Ahead,
         };
         lanes.ran = true;
         lanes.leased += 1;
@@ -145,11 +162,11 @@ impl Slot {
     }
 
     /// It is to be frozen; returns the turn.
-    pub(super) fn freeze(&mut self) -> Option<u64> {
+    pub(super) fn freeze(&mut self, now: Instant) -> Option<u64> {
         let Stage::Live(lanes) = &mut self.stage else {
             return None;
         };
-        lanes.frozen = true;
+        lanes.rest = Rest::Frozen(now);
         lanes.turn += 1;
         Some(lanes.turn)
     }
@@ -159,7 +176,39 @@ impl Slot {
         if let Stage::Live(lanes) = &mut self.stage
             && turn.is_none_or(|turn| turn == lanes.turn)
         {
-            lanes.frozen = false;
+            lanes.rest = Rest::Awake;
+        }
+    }
+
+    /// Since when it stands still, if nobody wanted its memory yet.
+    pub(super) fn frozen_since(&self) -> Option<Instant> {
+        match &self.stage {
+            Stage::Live(Lanes {
+                rest: Rest::Frozen(since),
+                ..
+            }) => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// Its memory is to be given back; returns the turn in which it was frozen. `None` when that was tried already, or it runs.
+    pub(super) fn reclaim(&mut self) -> Option<u64> {
+        match &mut self.stage {
+            Stage::Live(lanes) if matches!(lanes.rest, Rest::Frozen(_)) => {
+                lanes.rest = Rest::Reclaimed;
+                Some(lanes.turn)
+            }
+            _ => None,
+        }
+    }
+
+    /// What was to be given back in this turn could not be.
+    pub(super) fn not_reclaimed(&mut self, turn: u64) {
+        if let Stage::Live(lanes) = &mut self.stage
+            && lanes.turn == turn
+            && lanes.rest == Rest::Reclaimed
+        {
+            lanes.rest = Rest::Holding;
         }
     }
 
@@ -220,8 +269,11 @@ impl Slot {
             Stage::Live(lanes) if lanes.draining.is_some() => Condition::Draining,
             Stage::Live(lanes) if lanes.leased > 0 => Condition::Busy,
             Stage::Live(lanes) if !lanes.ran => Condition::Ahead,
-            Stage::Live(lanes) if lanes.frozen => Condition::Frozen,
-            Stage::Live(_) => Condition::Idle,
+            Stage::Live(lanes) => match lanes.rest {
+                Rest::Awake => Condition::Idle,
+                Rest::Frozen(_) | Rest::Holding => Condition::Frozen,
+                Rest::Reclaimed => Condition::Reclaimed,
+            },
             Stage::Dying(_) => Condition::Dying,
         }
     }

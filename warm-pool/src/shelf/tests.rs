@@ -4,6 +4,7 @@ mod ahead;
 mod burst;
 mod frozen;
 mod pristine;
+mod reclaimed;
 
 use super::*;
 use crate::start::Purpose;
@@ -21,7 +22,7 @@ struct Desk {
 impl Desk {
     fn new() -> Desk {
         Desk {
-            shelf: Shelf::new(Past::default(), 4),
+            shelf: Shelf::new(Past::default(), 4, Reclaim::default()),
             now: Instant::now(),
             scale: Scale {
                 min: 0,
@@ -248,7 +249,7 @@ fn idle_instances_are_reaped_and_the_next_start_says_so() {
     desk.gone(0, ColdReason::Crashed);
     assert!(desk.shelf.is_empty());
     let mut again = Desk {
-        shelf: Shelf::new(desk.shelf.past(), 4),
+        shelf: Shelf::new(desk.shelf.past(), 4, Reclaim::default()),
         ..desk
     };
     again.waits();

@@ -50,7 +50,9 @@ pub(crate) struct Bare {
     /// Rings when the template is thrown away.
     pub(crate) forgotten: Notify,
     /// What is said of the memory of the host.
-    memory: Mutex<HostMemory>,
+    memory: Mutex<Option<HostMemory>>,
+    /// How often that was asked for.
+    pub(crate) memory_looks: watch::Sender<usize>,
     listener: Mutex<Option<Listener>>,
     /// Processes that are there now.
     pub(crate) living: watch::Sender<usize>,
@@ -72,7 +74,8 @@ impl Bare {
             forks: AtomicBool::new(false),
             template: Mutex::default(),
             forgotten: Notify::new(),
-            memory: Mutex::new(memory(PLENTY)),
+            memory: Mutex::new(Some(memory(PLENTY))),
+            memory_looks: watch::Sender::new(0),
             listener: Mutex::default(),
             living: watch::Sender::new(0),
         }
@@ -91,7 +94,17 @@ impl Bare {
 
     /// So many bytes of [`PLENTY`] are available from now on.
     pub(crate) fn tell_memory(&self, available: u64) {
-        *self.memory.lock().unwrap() = memory(available);
+        *self.memory.lock().unwrap() = Some(memory(available));
+    }
+
+    /// The memory of the host can't be read from now on. Waits until somebody saw that.
+    pub(crate) async fn hide_memory(&self) {
+        let mut looks = self.memory_looks.subscribe();
+        // Somebody saw it before.
+        looks.wait_for(|looks| *looks > 0).await.unwrap();
+        *self.memory.lock().unwrap() = None;
+        looks.borrow_and_update();
+        looks.changed().await.unwrap();
     }
 
     /// Waits until that many processes are there.
@@ -108,6 +121,7 @@ fn memory(available: u64) -> HostMemory {
     HostMemory {
         total: PLENTY,
         available,
+        swap_free: 0,
         stalled: None,
     }
 }
@@ -161,7 +175,9 @@ impl Launcher for Bare {
     }
 
     fn memory(&self) -> Option<HostMemory> {
-        Some(*self.memory.lock().unwrap())
+        let memory = *self.memory.lock().unwrap();
+        self.memory_looks.send_modify(|looks| *looks += 1);
+        memory
     }
 
     fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {

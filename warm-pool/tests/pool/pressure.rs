@@ -23,6 +23,18 @@ async fn idle_instances_go_and_the_next_call_knows_why() {
 }
 
 #[tokio::test]
+async fn who_could_not_read_it_once_looks_again() {
+    let rig = Rig::new("idle = \"10m\"");
+    within(async {
+        rig.call("{}").await;
+        rig.bare.hide_memory().await;
+        rig.bare.tell_memory(SHORT);
+        rig.bare.until_living(0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn busy_instances_stay() {
     let rig = Rig::new("idle = \"10m\"");
     within(async {

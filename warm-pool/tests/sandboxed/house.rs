@@ -11,7 +11,7 @@ use nix::unistd::Uid;
 use sandbox::cgroup::detect::{Request, detect};
 use sandbox::{BaseFile, CgroupTree, Spawner, SpawnerConfig, privileges};
 use tempfile::TempDir;
-use warm_pool::{LogRecord, LogSink, Pool, PoolConfig};
+use warm_pool::{LogRecord, LogSink, Pool, PoolConfig, Reclaim};
 
 use crate::SPAWNER;
 
@@ -106,6 +106,7 @@ impl House<'_> {
             spawner,
             runtimes: HostRuntimes::find(),
             logs: log.clone(),
+            reclaim: Reclaim::default(),
         });
         House { pool, log, setting }
     }

@@ -26,7 +26,7 @@ fn burst(calls: usize, service: Duration, start: Duration, change: impl FnOnce(&
                     running.push((desk.now + service, grant));
                 }
                 Command::Refuse { refusal, .. } => panic!("{refusal:?}"),
-                Command::Freeze { .. } | Command::Kill { .. } => {}
+                Command::Freeze { .. } | Command::Reclaim { .. } | Command::Kill { .. } => {}
             }
         }
         if answered == calls {
