@@ -123,7 +123,7 @@ impl Shelf {
         self.editions[at].retired = false;
         if !self.called_lately(now) {
             // Nothing waits ahead, or not for long. What is to be started for that is looked at when this call is answered.
-            self.editions[at].hold(now);
+            self.hold_back(now, at);
         }
         if self.past.arrivals.called(now) {
             self.judge_idleness(at);
@@ -229,11 +229,12 @@ impl Shelf {
             }
             self.serve(now, at, out);
         }
-        if held_back {
+        let unused = self.slots[&id].is_unused();
+        // What is killed below makes room first.
+        if held_back && !(unused && draining.is_some()) {
             self.start_what_is_needed(now, at, out);
         }
-        let slot = &self.slots[&id];
-        if slot.is_unused() {
+        if unused {
             if let Some(cause) = draining {
                 self.kill(id, cause, out);
                 self.settle(now, at, out);
@@ -490,7 +491,7 @@ impl Shelf {
             let mut grant = self.lease_free_lane(at).expect("the free list is not empty");
             if grant.kind == GrantKind::Ahead {
                 grant.kind = GrantKind::Cold;
-                self.editions[at].hold(now);
+                self.hold_back(now, at);
             }
             out.push(Command::Grant {
                 waiter: waiter.id,

@@ -90,9 +90,9 @@ impl Edition {
         expired
     }
 
-    /// A call was given what may have to be replaced: not at once, unless every call needs a new one.
+    /// Nothing is started ahead for a moment. Calls that come meanwhile do not make that longer.
     pub(super) fn hold(&mut self, now: Instant) {
-        if !self.scale.pristine() {
+        if self.held_until(now).is_none() {
             self.hold = Some(now + policy::SETTLE);
         }
     }

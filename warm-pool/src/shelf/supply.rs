@@ -28,13 +28,24 @@ impl Shelf {
     /// A call took an instance that never ran one.
     pub(super) fn took_a_new_one(&mut self, now: Instant, at: usize, out: &mut Vec<Command>) {
         self.past.arrivals.found_none(now);
-        let edition = &mut self.editions[at];
-        if edition.scale.pristine() {
-            self.start_what_is_needed(now, at, out);
-        } else {
-            edition.hold(now);
+        if self.hold_back(now, at) {
             self.wake(now + policy::SETTLE);
+        } else {
+            self.start_what_is_needed(now, at, out);
         }
+    }
+
+    /// A call was given what may have to be replaced: not at once, so that it has the processors for itself. Where each call needs a new
+    /// instance that counts only for one that is alone: beside others it has no processor for itself, and they are short of instances.
+    /// Returns whether anything is held back.
+    pub(super) fn hold_back(&mut self, now: Instant, at: usize) -> bool {
+        let held = self.leased <= 1 || !self.editions[at].scale.pristine();
+        if held {
+            self.editions[at].hold(now);
+        } else {
+            self.editions[at].release();
+        }
+        held
     }
 
     /// Whether the last call is so young that instances may wait ahead because of it.
