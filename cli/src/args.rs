@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use functions::Span;
 use gateway::callback::CallbackHost;
 use warm_pool::Reclaim;
 
@@ -99,6 +100,9 @@ pub(crate) struct ServeArgs {
     /// When the memory of a frozen instance goes to swap, where there is some: a time after its last call, or `never` [default: 5m]
     #[arg(long, value_name = "DURATION|never")]
     pub(crate) reclaim_after: Option<Reclaim>,
+    /// The wait before an event of Lambda's API runs again whose function failed; the second time it is twice as long
+    #[arg(long, value_name = "DURATION", default_value = "1m")]
+    pub(crate) retry_wait: Span,
     /// Show a function's exceptions to its callers
     #[arg(long)]
     pub(crate) expose_errors: bool,

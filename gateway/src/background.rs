@@ -21,14 +21,19 @@ use std::time::{Duration, Instant};
 use functions::FunctionName;
 use tokio::sync::Semaphore;
 
+use crate::bodies::{Bodies, Charge};
 use crate::gateway::Gateway;
 use crate::request_id::RequestId;
 use crate::telemetry::Background as Metric;
 
 /// Calls that may be accepted and not done at one time.
 pub(crate) const ROOM: usize = 1000;
-/// Most bytes of the body of one: Lambda's own bound for an event.
-pub(crate) const MOST_BODY: u64 = 1024 * 1024;
+/// Most bytes of the body of one by HTTP.
+pub(crate) const MOST_BODY: u64 = 6 * 1024 * 1024;
+/// Most bytes of an event: Lambda's own bound.
+pub(crate) const MOST_EVENT: u64 = 1024 * 1024;
+/// Most bytes of the bodies of all of them. They may wait for hours, so they have room of their own: calls that somebody waits for find theirs free.
+const MOST_HELD: usize = 256 * 1024 * 1024;
 /// How long a body may take to arrive.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How old a call may become before it has begun, unless it says otherwise: six hours, Lambda's own bound.
@@ -96,17 +101,30 @@ pub(crate) struct Full;
 #[derive(Debug)]
 pub(crate) struct Background {
     room: Arc<Semaphore>,
-}
-
-impl Default for Background {
-    fn default() -> Self {
-        Self {
-            room: Arc::new(Semaphore::new(ROOM)),
-        }
-    }
+    bodies: Bodies,
+    retry_wait: Duration,
 }
 
 impl Background {
+    /// An empty one. An event whose function failed runs again after `retry_wait`, and after twice that the second time.
+    pub(crate) fn new(retry_wait: Duration) -> Self {
+        Self {
+            room: Arc::new(Semaphore::new(ROOM)),
+            bodies: Bodies::new(MOST_HELD),
+            retry_wait,
+        }
+    }
+
+    /// The wait before an event runs again whose function failed once.
+    pub(crate) fn retry_wait(&self) -> Duration {
+        self.retry_wait
+    }
+
+    /// The account of the body of a call that is to be accepted.
+    pub(crate) fn charge(&self) -> Charge {
+        self.bodies.charge()
+    }
+
     /// Takes a call in and runs it.
     ///
     /// # Errors

@@ -51,6 +51,8 @@ pub struct ServeConfig {
     pub hosts: Vec<String>,
     /// Where results of calls in the background may be sent.
     pub callback_hosts: Vec<CallbackHost>,
+    /// The wait before an event runs again whose function failed once; after the second time it is twice as long. Default 1 min, as at Lambda.
+    pub retry_wait: Duration,
     /// Callers read a function's own `{errorMessage, errorType, stackTrace}` when it fails.
     pub expose_errors: bool,
     /// Refuse to serve when the host can't enforce something that functions are promised.
@@ -74,6 +76,7 @@ impl ServeConfig {
             admin_socket,
             hosts: Vec::new(),
             callback_hosts: Vec::new(),
+            retry_wait: Duration::from_secs(60),
             expose_errors: false,
             strict: false,
             drain: Duration::from_secs(30),
@@ -291,7 +294,7 @@ impl Opened {
             },
             drain: drain.clone(),
             keys,
-            background: Background::default(),
+            background: Background::new(config.retry_wait),
             callbacks: Callbacks::new(config.callback_hosts),
             about: About {
                 listen: address.to_string(),

@@ -173,7 +173,7 @@ async fn what_is_no_call_in_the_background_is_refused() {
         post(&server, "No", &[], Vec::new()).await.error(400),
         "invalid_function_name"
     );
-    let (most, over) = (vec![b'x'; 1024 * 1024], vec![b'x'; 1024 * 1024 + 1]);
+    let (most, over) = (vec![b'x'; 6 << 20], vec![b'x'; (6 << 20) + 1]);
     assert_eq!(
         post(&server, "later?do=quiet", &[], over).await.error(413),
         "body_too_large"
@@ -183,6 +183,30 @@ async fn what_is_no_call_in_the_background_is_refused() {
         post(&server, "small", &[], vec![b'x'; 1025]).await.error(413),
         "body_too_large"
     );
+}
+
+#[tokio::test]
+async fn bodies_that_wait_leave_room_for_calls_that_somebody_waits_for() {
+    let server = Server::start().await;
+    server.deploy("later", &Source::python(HANDLER), &[]).await;
+    // Its one instance is busy, so its calls wait.
+    let narrow = Source::shell("echo asleep >&2; exec sleep 600").file("fn.toml", "queue = 0\n[scale]\nmax = 1\n");
+    server.deploy("narrow", &narrow, &["--timeout", "300s"]).await;
+    let (client, asleep) = (server.client().clone(), server.function("narrow"));
+    let sleeper = tokio::spawn(async move { client.get(&asleep).await });
+    poll::until("the one instance busy", async || {
+        let logs = server.fn_command(["logs", "narrow"]).await.good();
+        logs.all().contains("asleep").then_some(())
+    })
+    .await;
+    for at in 0..42 {
+        let accepted = post(&server, "narrow", &[], vec![b'x'; 6 << 20]).await;
+        assert_eq!(accepted.status, 202, "number {at}: {}", accepted.text());
+    }
+    let full = post(&server, "narrow", &[], vec![b'x'; 6 << 20]).await;
+    assert_eq!(full.error(503), "unavailable");
+    assert_eq!(server.post("later?do=quiet", vec![b'x'; 6 << 20]).await.status, 200);
+    sleeper.abort();
 }
 
 #[tokio::test]

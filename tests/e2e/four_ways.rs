@@ -244,7 +244,7 @@ async fn judge(name: &str, kind: Kind, source: Source) {
 
     let url = format!("http://{}/", listener.address());
     let async_url = format!("{}/async-function/{name}", server.url());
-    for size in [0, 1, MIB, MIB + 1] {
+    for size in [0, 1, MIB, MOST + 1] {
         for (mut headers, body) in bodies(size) {
             headers.insert(
                 "x-callback-url",
@@ -255,7 +255,7 @@ async fn judge(name: &str, kind: Kind, source: Source) {
                 .send(request(&async_url, None, &headers, body.clone()))
                 .await
                 .expect("a request can be made and is answered");
-            if size > MIB {
+            if size > MOST {
                 assert_eq!(reply.error(413), "body_too_large", "{name}");
                 continue;
             }

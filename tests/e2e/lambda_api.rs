@@ -176,19 +176,62 @@ async fn a_function_url_has_a_config_that_stays() {
     judge(&server, include_str!("lambda_api/urls_after_restart.py")).await;
 }
 
-#[tokio::test]
-async fn a_destination_is_told_how_an_event_ended() {
-    let server = Server::start().await;
-    judge(&server, include_str!("lambda_api/event_config.py")).await;
-    let records = poll::until("both records", async || {
-        let logs = server.fn_command(["logs", "told"]).await.good().json();
+/// The records that a function has printed, once there are so many.
+async fn records(server: &Server, function: &str, wanted: usize) -> Vec<serde_json::Value> {
+    poll::until("records of destinations", async || {
+        let logs = server.fn_command(["logs", function]).await.good().json();
         let lines = logs.as_array().into_iter().flatten();
         let records: Vec<serde_json::Value> = lines
             .filter_map(|line| serde_json::from_str(line["text"].as_str()?.strip_prefix("RECORD ")?).ok())
             .collect();
-        (records.len() == 2).then_some(records)
+        (records.len() >= wanted).then_some(records)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_event_runs_again_until_its_tries_are_over() {
+    let server = Server::start_in(Place::new(), &["--retry-wait", "10ms"]).await;
+    judge(&server, include_str!("lambda_api/event_ends.py")).await;
+    let context = &records(&server, "told", 1).await[0]["requestContext"];
+    assert_eq!(context["condition"], "RetriesExhausted");
+    assert_eq!(context["approximateInvokeCount"], 3);
+    // Two functions that are each other's destinations come to an end.
+    poll::until("the end of the chain", async || {
+        let log = std::fs::read_to_string(server.place().log()).ok()?;
+        log.contains("more destinations follow each other than may be")
+            .then_some(())
     })
     .await;
+    let metrics = server.metrics().await;
+    let runs = |name| metrics.sum("fn_invocations_total", &[("function", name)]);
+    assert_eq!((runs("ping"), runs("pong")), (9.0, 8.0));
+    assert_eq!(runs("worker"), 3.0);
+}
+
+#[tokio::test]
+async fn an_event_that_would_be_too_old_does_not_run_again() {
+    let server = Server::start_in(Place::new(), &["--retry-wait", "2m"]).await;
+    judge(&server, include_str!("lambda_api/event_ends.py")).await;
+    let record = &records(&server, "told", 1).await[0];
+    let context = &record["requestContext"];
+    assert_eq!(context["condition"], "EventAgeExceeded", "{record}");
+    assert_eq!(context["approximateInvokeCount"], 1, "{record}");
+    assert_eq!(
+        server
+            .metrics()
+            .await
+            .sum("fn_background_calls_total", &[("end", "lost")]),
+        1.0
+    );
+}
+
+#[tokio::test]
+async fn a_destination_is_told_how_an_event_ended() {
+    let server = Server::start().await;
+    judge(&server, include_str!("lambda_api/event_config.py")).await;
+    let records = records(&server, "told", 2).await;
+    assert_eq!(records.len(), 2);
     for (n, condition, count) in [(1, "Success", 1), (2, "RetriesExhausted", 1)] {
         let record = records.iter().find(|record| record["requestPayload"]["n"] == n);
         let record = record.expect("there is a record of each event");

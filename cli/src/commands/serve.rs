@@ -150,6 +150,7 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result
         listen: args.listen,
         hosts: args.hosts.clone(),
         callback_hosts: args.callback_hosts.clone(),
+        retry_wait: args.retry_wait.duration(),
         expose_errors: args.expose_errors,
         strict: args.strict,
         ..ServeConfig::new(places.state_dir.clone(), places.admin_socket)

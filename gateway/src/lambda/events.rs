@@ -3,7 +3,7 @@
 //! ```text
 //! attempt --> the function returned -------------------------------------> OnSuccess
 //!    ^   \--> it failed --> too often -----------------------------------> OnFailure
-//!    |             \------> again after a minute, then two
+//!    |             \------> again after a minute, then two, or as the operator says
 //!    +---- and with no instance to be had, as the background has it -----> OnFailure when it is too old
 //! ```
 //!
@@ -27,8 +27,6 @@ use crate::background::{Attempt, Job, Lost};
 use crate::gateway::Gateway;
 use crate::request_id::RequestId;
 
-/// The wait after the first time that its function failed; after the second one it is twice as long.
-const AFTER_FAILURE: Duration = Duration::from_secs(60);
 /// Most destinations that lead from one event to the next: functions that are each other's destinations would go on for ever.
 const MOST_HOPS: u8 = 16;
 
@@ -131,9 +129,9 @@ impl End {
     }
 }
 
-/// How long to wait before the function runs again that failed so often; `None` when it does not.
-fn pause(runs: u32, config: &EventConfig) -> Option<Duration> {
-    (runs <= config.retries()).then(|| AFTER_FAILURE * runs)
+/// How long to wait before the function runs again that failed so often, `first` after the first time; `None` when it does not.
+fn pause(first: Duration, runs: u32, config: &EventConfig) -> Option<Duration> {
+    (runs <= config.retries()).then(|| first.saturating_mul(runs))
 }
 
 impl Job for Event {
@@ -165,7 +163,7 @@ impl Job for Event {
         self.runs += 1;
         let end = match &result {
             Ok(_) => End::Success,
-            Err(_) => match pause(self.runs, &self.config) {
+            Err(_) => match pause(gateway.background.retry_wait(), self.runs, &self.config) {
                 Some(pause) => return Attempt::Again(pause, "the function failed".to_owned()),
                 None => End::RetriesExhausted,
             },
@@ -190,12 +188,12 @@ mod tests {
 
     #[test]
     fn a_function_that_fails_runs_again_after_one_minute_and_two() {
-        let config = EventConfig::default();
+        let (first, config) = (Duration::from_secs(60), EventConfig::default());
         let waits: Vec<_> = (1..=4)
-            .map(|runs| pause(runs, &config).map(|wait| wait.as_secs()))
+            .map(|runs| pause(first, runs, &config).map(|wait| wait.as_secs()))
             .collect();
         assert_eq!(waits, [Some(60), Some(120), None, None]);
         let never = json!({ "retries": 0, "changed": "2026-01-01T00:00:00Z" });
-        assert_eq!(pause(1, &serde_json::from_value(never).unwrap()), None);
+        assert_eq!(pause(first, 1, &serde_json::from_value(never).unwrap()), None);
     }
 }

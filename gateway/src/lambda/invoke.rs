@@ -173,12 +173,11 @@ impl Asked {
         let address = Address::read(name, qualifier)?;
         let (revision, version) = find(gateway, &address, id)?;
         let mut options = Options::read(&head.headers)?;
-        let limit = match options.wanted {
-            Wanted::Event => background::MOST_BODY,
-            Wanted::RequestResponse | Wanted::DryRun => MOST_EVENT,
+        let (limit, mut charge) = match options.wanted {
+            Wanted::Event => (background::MOST_EVENT, gateway.background.charge()),
+            Wanted::RequestResponse | Wanted::DryRun => (MOST_EVENT, gateway.bodies.charge()),
         };
         limits::check_declared(&head, limit)?;
-        let mut charge = gateway.bodies.charge();
         let event = tokio::time::timeout(background::PATIENCE, limits::collect(body, limit, &mut charge))
             .await
             .map_err(|_| Fault::new(Kind::RequestTimeout, "the event did not arrive in time"))??;
@@ -219,8 +218,8 @@ impl Asked {
     pub(super) async fn within(gateway: &Gateway, address: Address, event: Vec<u8>) -> Result<Self, Fault> {
         let id = RequestId::new();
         let (revision, version) = find(gateway, &address, id)?;
-        let mut charge = gateway.bodies.charge();
-        let event = limits::collect(Body::from(event), background::MOST_BODY, &mut charge).await?;
+        let mut charge = gateway.background.charge();
+        let event = limits::collect(Body::from(event), background::MOST_EVENT, &mut charge).await?;
         Ok(Self {
             id,
             address,

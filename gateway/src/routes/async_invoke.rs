@@ -83,7 +83,7 @@ async fn accept(
     };
     let limit = revision.settings.max_body.as_u64().min(background::MOST_BODY);
     limits::check_declared(&head, limit).map_err(limits::BodyError::outcome)?;
-    let mut charge = gateway.bodies.charge();
+    let mut charge = gateway.background.charge();
     let body = tokio::time::timeout(background::PATIENCE, limits::collect(body, limit, &mut charge))
         .await
         .map_err(|_| Outcome::new(Code::RequestTimeout, "the request's body did not arrive in time").close())?
@@ -119,7 +119,7 @@ struct Posted {
     call_id: HeaderValue,
     /// What the last attempt would have answered, with the time that it took.
     refused: Option<(Response<Body>, Duration)>,
-    /// The room that the body takes.
+    /// The room that the body takes, and then that of the reply.
     charge: Charge,
 }
 
@@ -190,6 +190,9 @@ impl Posted {
     /// The whole reply; one that breaks off, is too long, or finds no room is an error of ours.
     async fn result(&mut self, gateway: &Gateway, response: Response<Body>) -> (StatusCode, Sent) {
         let (head, body) = response.into_parts();
+        // The request has done its work. The reply is held for minutes at most, and must not be lost because others wait for hours.
+        self.body = Bytes::new();
+        self.charge = gateway.bodies.charge();
         let error = match limits::collect(body, MOST_RESULT as u64, &mut self.charge).await {
             Ok(body) => {
                 let headers = head.headers;
