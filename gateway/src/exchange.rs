@@ -90,12 +90,18 @@ pub(crate) enum Failed {
     /// Its server closed the connection in the middle of an exchange, and runs on.
     #[error("the function's server closed the connection before its reply was complete")]
     HungUp,
+    /// Its server can't be connected to at this moment. Nothing was sent.
+    #[error("the function's server can't be connected to")]
+    Unreached(#[source] std::io::Error),
     /// What its server sent is no HTTP reply.
     #[error("the function's server sent something that is no HTTP reply")]
     NotHttp(#[source] hyper::Error),
     /// The deadline passed.
     #[error("the function did not answer before the deadline")]
     Timeout,
+    /// The same for a connection that had switched to another protocol.
+    #[error("the connection, which had switched protocols, was open until the deadline; both its sides are closed")]
+    TunnelTimeout,
     /// The request's body broke off or is over the limit.
     #[error("the request's body could not be sent to the function")]
     Body(#[source] BodyError),
@@ -132,12 +138,16 @@ impl Failed {
                     "the function answered with something that is no HTTP reply",
                 ),
             },
+            Self::Unreached(_) => Outcome::new(
+                Code::Unavailable,
+                "the function's server can't be connected to at this moment",
+            ),
             Self::Gone(Fate::OutOfMemory) => {
                 Outcome::new(Code::OutOfMemory, "the function ran out of memory and was stopped")
             }
             Self::Gone(_) => Outcome::new(Code::FunctionExited, "the function's process ended before it answered"),
             Self::Lane(_) => Outcome::new(Code::ProtocolError, "the function's process broke the protocol"),
-            Self::Timeout => Outcome::new(Code::Timeout, "the function did not answer in time"),
+            Self::Timeout | Self::TunnelTimeout => Outcome::new(Code::Timeout, "the function did not answer in time"),
             Self::Body(error) => return error.outcome(),
             Self::ClientGone => Outcome::new(Code::ClientGone, "the caller left"),
         };

@@ -303,8 +303,38 @@ async fn a_websocket_is_a_tunnel() {
 }
 
 #[tokio::test]
+async fn a_websocket_ends_at_the_deadline_on_both_sides() {
+    let server = Server::start().await;
+    server.deploy("app", &app(), &["--set", "timeout=2s"]).await;
+    let first = get(&server, "/pid").await.good();
+    let (mut socket, head) = open_socket(&server, &frame("hello")).await;
+    let id = head.lines().find_map(|line| line.strip_prefix("x-fn-request-id: "));
+    let id = id.expect("a reply has an id");
+    let mut all = Vec::new();
+    socket.read_to_end(&mut all).await.expect("an end, and no reset");
+    assert_eq!(all, b"\x81\x05hello");
+    drop(socket);
+    poll::until("the server to see the end", async || {
+        let logs = server.fn_command(["logs", "app"]).await.good();
+        logs.all().contains("the socket ended without a word").then_some(())
+    })
+    .await;
+    poll::until("the log to say why", async || {
+        let log = std::fs::read_to_string(server.place().log()).ok()?;
+        let line = log.lines().find(|line| line.contains("open until the deadline"))?;
+        assert!(line.contains(id) && line.contains("timeout"), "{line}");
+        Some(())
+    })
+    .await;
+    assert_eq!(get(&server, "/pid").await.good().instance(), first.instance());
+}
+
+#[tokio::test]
 async fn nobody_is_switched_who_did_not_ask() {
     let server = serving().await;
+    let old = "GET /function/app/socket HTTP/1.0\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: a\r\n\r\n";
+    let reply = raw::exchange(server.address(), old.as_bytes()).await;
+    assert_eq!(reply.error(502), "bad_reply", "HTTP/1.0 has no upgrades");
     assert_eq!(get(&server, "/unasked").await.error(502), "bad_reply");
     // HTTP/2 inside of HTTP/1 would be seen by nobody.
     let request = "GET /function/app/head HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\r\n\r\n";
@@ -333,6 +363,47 @@ async fn what_a_server_does_wrong_is_said() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_a_body_without_reading_it_is_heard() {
+    let server = serving().await;
+    for _ in 0..10 {
+        let refused = ask(&server, Method::POST, "/refuse", &[], vec![0; 5 << 20]).await;
+        assert_eq!((refused.status, refused.body.len()), (413, 8000));
+    }
+    assert_eq!(get(&server, "/pid").await.good().start(), "warm");
+}
+
+#[tokio::test]
+async fn what_was_said_before_a_reply_broke_off_arrives() {
+    let server = serving().await;
+    for said in [1, 1000, 3_000_000] {
+        let mut caller = Raw::connect(server.address()).await;
+        let request = format!("GET /function/app/said?n={said} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        caller.send(request.as_bytes()).await;
+        assert_eq!(caller.reply().await.good().body.len(), said);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_ends_with_the_reply_that_did_not_wait_for_it() {
+    let server = serving().await;
+    let mut caller = tokio::net::TcpStream::connect(server.address()).await.unwrap();
+    let head = "POST /function/app/pid HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\nnot all of it";
+    caller.write_all(head.as_bytes()).await.unwrap();
+    let mut seen = String::new();
+    caller.read_to_string(&mut seen).await.unwrap();
+    assert!(seen.starts_with("HTTP/1.1 200"), "{seen}");
+    assert_eq!(seen.matches("HTTP/1.1").count(), 1, "one request, one reply: {seen}");
+}
+
+#[tokio::test]
+async fn a_get_of_unknown_length_keeps_its_body() {
+    let server = serving().await;
+    let request = "GET /function/app/echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n";
+    let reply = raw::exchange(server.address(), request.as_bytes()).await.good();
+    assert_eq!(reply.text(), "hello");
+}
+
+#[tokio::test]
 async fn a_server_outlives_its_slow_calls_but_not_if_it_answers_nobody() {
     let server = Server::start().await;
     server.deploy("app", &app(), &["--set", "timeout=1s"]).await;
@@ -347,6 +418,17 @@ async fn a_server_outlives_its_slow_calls_but_not_if_it_answers_nobody() {
     }
     let third = get(&server, "/pid").await.good();
     assert_ne!(third.instance(), first.instance());
+}
+
+#[tokio::test]
+async fn streams_that_last_until_their_deadline_are_no_reason_to_kill_a_server() {
+    let server = Server::start().await;
+    server.deploy("app", &app(), &["--set", "timeout=2s"]).await;
+    let first = get(&server, "/pid").await.good();
+    let url = server.function("app") + "/events";
+    let streams = join_all((0..4).map(|_| server.client().get(&url))).await;
+    assert!(streams.iter().all(Result::is_err), "each breaks off");
+    assert_eq!(get(&server, "/pid").await.good().instance(), first.instance());
 }
 
 #[tokio::test]

@@ -13,6 +13,7 @@
 //! Cancel safety: a link whose exchange is dropped in the middle closes its connection with the next call of any method, at the latest when
 //! it is dropped; the server sees its caller leave.
 
+mod heard;
 #[cfg(test)]
 mod tests;
 
@@ -20,13 +21,15 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::{Request, Response};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::{HeaderValue, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
+use self::heard::Heard;
 use crate::driver::launcher::{Confined, Door};
 
 /// The body of a request on its way in.
@@ -122,6 +125,12 @@ impl Link {
         mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, LinkError> {
         self.busy = None;
+        let unknown = request.body().size_hint().exact().is_none();
+        if unknown && !request.headers().contains_key(CONTENT_LENGTH) {
+            // hyper takes a GET whose length is not told for one without a body, and would send none.
+            let chunked = HeaderValue::from_static("chunked");
+            request.headers_mut().insert(TRANSFER_ENCODING, chunked);
+        }
         if let Some(mut connection) = self.kept().await {
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
@@ -169,7 +178,7 @@ async fn connect(body: &dyn Confined, door: &Door) -> Result<Connection, LinkErr
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(MOST_HEAD)
         .max_headers(MOST_LINES)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(Heard::new(stream)))
         .await?;
     // It ends with its server, with an upgrade, or with the drop of what is returned here.
     let task = tokio::spawn(async move {

@@ -13,13 +13,14 @@ mod sent;
 mod tunnel;
 
 use std::collections::VecDeque;
+use std::io;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use bytes::Bytes;
 use functions::BootId;
 use functions::payload::ReplyHead;
-use http::header::{CONTENT_LENGTH, UPGRADE};
+use http::header::{CONTENT_LENGTH, Entry, UPGRADE};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -27,7 +28,7 @@ use tokio::sync::mpsc;
 use warm_pool::{Fate, Lease, LinkError, Poison};
 
 use self::sent::{Sent, Watched};
-use super::pump::{Flow, Piece, WAITING, WAITING_UPLOAD};
+use super::pump::{Flow, Piece, WAITING, WAITING_UPLOAD, hand_over};
 use super::{Answer, Content, Failed};
 use crate::deadline::{Deadline, Passed};
 use crate::reply;
@@ -90,17 +91,30 @@ impl Held {
                 self.abandon(Poison::Protocol);
                 Failed::NotHttp(error)
             }
-            // Nobody listens there any more, although it runs: it will serve nobody again.
             LinkError::Connect(error) => {
                 tracing::debug!(%error, "a server can't be connected to");
                 let mut held = self;
                 let fate = held.lease().obituary_within(OBITUARY).await;
+                if fate == Fate::StillRunning && !nobody_listens(&error) {
+                    held.abandon(Poison::Exited);
+                    return Failed::Unreached(error);
+                }
+                // Although it may run: it will serve nobody again.
                 held.poison(Poison::Exited);
                 Failed::Gone(fate)
             }
             _ => self.broke().await,
         }
     }
+}
+
+/// Whether an error says that nobody will ever accept a connection. Others pass: this process has no descriptor left, or the server has more
+/// connections to accept than wait for it, and it has other callers.
+fn nobody_listens(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound | io::ErrorKind::BrokenPipe
+    )
 }
 
 impl Drop for Held {
@@ -164,7 +178,7 @@ pub(super) struct Replied {
 pub(super) async fn send(
     mut lease: Lease,
     request_id: &str,
-    head: http::request::Parts,
+    mut head: http::request::Parts,
     body: Body,
     limit: u64,
     deadline: Deadline,
@@ -172,6 +186,12 @@ pub(super) async fn send(
     let boot_id = lease.boot_id();
     lease.begin(request_id);
     let mut held = Held { lease: Some(lease) };
+    if let (Some(length), Entry::Occupied(mut declared)) =
+        (body.size_hint().exact(), head.headers.entry(CONTENT_LENGTH))
+    {
+        // Callers may say it in several lines, or several times in one; not every server reads those as hyper did.
+        declared.insert(length.into());
+    }
     let (sent, watched) = Sent::new(body, limit);
     let begun = Instant::now();
     let request = Request::from_parts(head, sent.boxed_unsync());
@@ -258,7 +278,8 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
             () = caller.closed(), if waiting.is_empty() => return Err(Failed::ClientGone),
             frame = body.frame(), if bytes < room => frame,
             () = &mut passed => {
-                held.abandon(Poison::Timeout);
+                // It has answered, so it is not stuck: for it, this is a caller who leaves.
+                held.abandon(Poison::ClientGone);
                 return Err(Failed::Timeout);
             }
         };
@@ -279,10 +300,12 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
             }
             Some(Err(error)) => {
                 tracing::debug!(%error, "a reply broke off");
-                return Err(match watched.error() {
+                let failed = match watched.error() {
                     Some(error) => Failed::Body(error),
                     None => held.broke().await,
-                });
+                };
+                hand_over(waiting, caller).await;
+                return Err(failed);
             }
             None => {
                 // The instance is free again although the caller may still be reading.

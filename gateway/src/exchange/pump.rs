@@ -151,7 +151,15 @@ async fn run(frames: Frames, caller: &mpsc::Sender<Piece>) -> Result<(), Failed>
             () = caller.closed(), if waiting.is_empty() => return Err(Failed::ClientGone),
             turned = turn(lane), if reading => turned,
             piece = next(&mut upload), if room => {
-                let piece = piece.map_err(Failed::Body)?;
+                let piece = match piece {
+                    Ok(piece) => piece,
+                    Err(error) => {
+                        // Dropping the lease cancels the program.
+                        drop(held);
+                        hand_over(waiting, caller).await;
+                        return Err(Failed::Body(error));
+                    }
+                };
                 let held = held.as_mut().expect("this turn began with a lease");
                 upload.as_mut().map_or(Ok(()), |upload| upload.push(piece, held.lane())).map(|()| Turn::Sent)
             }

@@ -21,7 +21,7 @@ use crate::exchange::{self, Answer, Asked, Content, Errors, Failed, Upload};
 use crate::gateway::Gateway;
 use crate::invocation::Invocation;
 use crate::limits;
-use crate::outcome::{Code, Outcome};
+use crate::outcome::{Code, Outcome, Retry};
 use crate::reply;
 use crate::request_id::RequestId;
 use crate::server::Takeover;
@@ -74,7 +74,7 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
 pub(crate) struct Unanswered {
     /// Why.
     pub(crate) code: Code,
-    /// Whether it had an instance: the function may have done part of the work.
+    /// Whether it had an instance and was sent to it: the function may have done part of the work.
     pub(crate) ran: bool,
     /// What its caller reads.
     pub(crate) response: Response<Body>,
@@ -120,7 +120,7 @@ async fn run(
     let answered = async {
         invocation.enter()?;
         let admitted = admission::admit(revision, &head, call.arrived, call.time)?;
-        let upgrade = Asked::upgrade(&head.headers);
+        let upgrade = Asked::upgrade(head.version, &head.headers);
         reply::clean_request(&mut head.headers);
         match admitted.revision.settings.runtime {
             Runtime::Python | Runtime::Node | Runtime::Lambda => {
@@ -137,7 +137,7 @@ async fn run(
         Err(outcome) => {
             let mut response = outcome.response(call.id);
             invocation.tell(response.headers_mut(), None);
-            let ran = invocation.has_instance();
+            let ran = invocation.has_instance() && outcome.code().retry() != Retry::Later;
             invocation.end_with(&outcome);
             Err(Box::new(Unanswered {
                 code: outcome.code(),

@@ -100,7 +100,8 @@ where
         io.refuse_late_head();
     } else if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
-        if !error.is_parse() {
+        // After a malformed head and after a reply that broke off the peer is still to read what it was told.
+        if !error.is_parse() && !error.is_user() {
             return;
         }
     }

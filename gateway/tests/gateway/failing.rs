@@ -1,5 +1,7 @@
 //! Calls that don't go well, each with its own status and code.
 
+use std::io;
+
 use http::Request;
 use http_body_util::Full;
 use serde_json::json;
@@ -298,4 +300,29 @@ async fn bodies_are_bounded_all_together() {
         .until_metrics_have(r#"fn_invocations_total{code="499",function="hello""#)
         .await;
     assert_eq!(platform.send(sized(1000)).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_server_is_given_up_only_when_nobody_listens_any_more() {
+    let platform = Platform::start().await;
+    let manifest = json!({ "runtime": "http", "handler": "serve" });
+    platform.deploy_program("served", manifest).await;
+    assert_eq!(platform.get("/function/served").await.text(), "served");
+    // No descriptors, or a full queue: it has other callers.
+    for passing in [io::ErrorKind::Other, io::ErrorKind::WouldBlock] {
+        platform.puppets.seem_unreachable(Some(passing));
+        let reply = platform.get("/function/served").await;
+        reply.refused(503, "unavailable");
+        assert_eq!(reply.header("retry-after"), "1");
+    }
+    platform.puppets.seem_unreachable(None);
+    assert_eq!(platform.get("/function/served").await.text(), "served");
+    let started = platform.puppets.started();
+    platform
+        .puppets
+        .seem_unreachable(Some(io::ErrorKind::ConnectionRefused));
+    platform.get("/function/served").await.refused(502, "function_exited");
+    platform.puppets.seem_unreachable(None);
+    assert_eq!(platform.get("/function/served").await.text(), "served");
+    assert!(platform.puppets.started() > started);
 }

@@ -189,6 +189,23 @@ async fn a_refusal_reaches_a_client_that_is_still_sending() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_reply_broke_off_is_sent() {
+    let reply = server().exchange("GET /broken HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert!(reply.contains("all that ") && reply.contains("was said"), "{reply}");
+    assert!(!reply.ends_with("0\r\n\r\n"), "it never looks complete: {reply}");
+
+    let server = server();
+    let mut stream = server.connect().await;
+    let head = b"POST /broken HTTP/1.1\r\nHost: x\r\nContent-Length: 8388608\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    for _ in 0..8 {
+        let piece = vec![b'x'; 1024 * 1024];
+        stream.write_all(&piece).await.expect("the server reads on");
+    }
+    assert!(read_to_end(&mut stream).await.contains("was said"));
+}
+
+#[tokio::test]
 async fn expect_100_continue_is_answered_when_the_body_is_wanted() {
     let server = server();
     let head = "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n";

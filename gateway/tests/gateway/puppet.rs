@@ -1,6 +1,7 @@
 //! Instances without a sandbox: each is a task that speaks the wire protocol and does what the path of a call says.
 
 use std::collections::HashMap;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -14,7 +15,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
-use warm_pool::launcher::{Confined, Ending, Exit, Later, Launched, Launcher, Stages, Usage};
+use warm_pool::launcher::{Confined, Door, Ending, Exit, Later, Launched, Launcher, Stages, Stream, Usage};
 use warm_pool::{Purpose, StartFailure};
 
 /// Starts puppets, and counts them.
@@ -23,9 +24,15 @@ pub(crate) struct Puppets {
     started: AtomicU64,
     cancelled: Arc<AtomicUsize>,
     down: AtomicBool,
+    unreachable: Arc<Mutex<Option<io::ErrorKind>>>,
 }
 
 impl Puppets {
+    /// Makes connections to those that are servers fail so, or succeed again.
+    pub(crate) fn seem_unreachable(&self, how: Option<io::ErrorKind>) {
+        *self.unreachable.lock().unwrap() = how;
+    }
+
     /// Makes it seem that nothing can be started.
     pub(crate) fn seem_down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);
@@ -47,6 +54,7 @@ struct Strings {
     cut: CancellationToken,
     gone: CancellationToken,
     ending: Arc<Mutex<Ending>>,
+    unreachable: Arc<Mutex<Option<io::ErrorKind>>>,
 }
 
 impl Confined for Strings {
@@ -63,6 +71,28 @@ impl Confined for Strings {
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+
+    /// To a server that answers each request, closes after it, and reads no body.
+    fn connect<'a>(&'a self, _door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {
+        let unreachable = *self.unreachable.lock().unwrap();
+        Box::pin(async move {
+            if let Some(how) = unreachable {
+                return Err(how.into());
+            }
+            let (ours, mut theirs) = tokio::io::duplex(1024);
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    if !theirs.read_buf(&mut head).await.is_ok_and(|bytes| bytes > 0) {
+                        return;
+                    }
+                }
+                let reply = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 6\r\n\r\nserved";
+                let _read = theirs.write_all(reply).await;
+            });
+            Ok(Box::new(ours) as Box<dyn Stream>)
+        })
     }
 }
 
@@ -93,6 +123,7 @@ impl Launcher for Puppets {
                 cut: CancellationToken::new(),
                 gone: CancellationToken::new(),
                 ending: Arc::new(Mutex::new(ending)),
+                unreachable: self.unreachable.clone(),
             };
             let mut boot = [0; 16];
             boot[..8].copy_from_slice(&number.to_be_bytes());
@@ -106,8 +137,14 @@ impl Launcher for Puppets {
                 stdio: revision.settings.runtime == Runtime::Stdio,
             };
             let (cut, gone) = (strings.cut.clone(), strings.gone.clone());
+            let is_server = revision.settings.runtime == Runtime::Http;
             tokio::spawn(async move {
-                let _ = cut.run_until_cancelled(puppet.play()).await;
+                if is_server {
+                    // It has no lane that could close.
+                    cut.cancelled().await;
+                } else {
+                    let _ = cut.run_until_cancelled(puppet.play()).await;
+                }
                 gone.cancel();
             });
             Ok(Launched {

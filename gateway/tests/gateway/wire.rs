@@ -119,6 +119,10 @@ async fn echo(arrival: Arrival, request: Request<Incoming>) -> Result<Response<B
     if head.uri.path() == "/early" {
         return Ok(Response::new(Body::from(format!("early {framing}"))));
     }
+    if head.uri.path() == "/broken" {
+        let pieces = [Ok("all that "), Ok("was said"), Err(std::io::Error::other("it broke"))];
+        return Ok(Response::new(Body::from_stream(futures_util::stream::iter(pieces))));
+    }
     let body = match body.collect().await {
         Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
         Err(_) => "broken".to_owned(),

@@ -95,6 +95,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.reply(413, b"no need for it")
                 self.wfile.flush()
                 self.body()
+            case "/refuse":
+                # Little enough to be sent at once: what is unsent when it closes is lost.
+                self.reply(413, b"too much" * 1000, [("Connection", "close")])
+                self.close_connection = True
+            case "/said":
+                self.send_response(200)
+                self.send_header("Content-Length", "9000000")
+                self.end_headers()
+                self.wfile.write(b"x" * int(query["n"][0]))
+                self.close_connection = True
             case "/exit":
                 os._exit(3)
             case "/socket":
@@ -119,6 +129,7 @@ class Handler(BaseHTTPRequestHandler):
         while True:
             head = self.rfile.read(2)
             if len(head) < 2 or head[0] & 0xF == 8:
+                print("the socket ended", "without a word" if len(head) < 2 else "", flush=True)
                 return
             length = head[1] & 0x7F
             mask = self.rfile.read(4)

@@ -151,6 +151,33 @@ async fn an_abandoned_exchange_closes_its_connection() {
 }
 
 #[tokio::test]
+async fn an_answer_is_heard_although_nobody_reads_the_request_any_more() {
+    let served = Served {
+        connections: AtomicUsize::new(0),
+        serve: Box::new(|_, mut stream| {
+            tokio::spawn(async move {
+                stream.read_u8().await.unwrap();
+                let head = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 30000\r\n\r\n";
+                stream
+                    .write_all(&[head.as_slice(), &[b'x'; 30_000]].concat())
+                    .await
+                    .unwrap();
+            });
+        }),
+    };
+    // More than the connection holds, so that writing fails when the server is gone.
+    let body = Full::from(vec![0; 1 << 20])
+        .map_err(|never| match never {})
+        .boxed_unsync();
+    let mut link = Link::new(Door::Port(1));
+    link.begin();
+    let request = Request::post("/").header("host", "x").body(body).unwrap();
+    let reply = link.send(&served, request).await.unwrap();
+    assert_eq!(reply.status(), 413);
+    assert_eq!(reply.into_body().collect().await.unwrap().to_bytes().len(), 30_000);
+}
+
+#[tokio::test]
 async fn a_head_without_end_is_refused() {
     let served = served(|_, _| {
         let mut head = b"HTTP/1.1 200 OK\r\n".to_vec();

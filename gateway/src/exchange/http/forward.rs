@@ -30,8 +30,11 @@ pub(crate) struct Asked<'a> {
 impl Asked<'_> {
     /// The protocol that the headers ask to switch to. Read before what belongs to the connection is taken out.
     ///
-    /// `h2c` is not passed on: requests inside it would be seen by nobody here.
-    pub(crate) fn upgrade(headers: &HeaderMap) -> Option<HeaderValue> {
+    /// `h2c` is not passed on: requests inside it would be seen by nobody here. HTTP/1.0 has no upgrades (RFC 9110 section 7.8).
+    pub(crate) fn upgrade(version: Version, headers: &HeaderMap) -> Option<HeaderValue> {
+        if version < Version::HTTP_11 {
+            return None;
+        }
         let named = |value: &HeaderValue| {
             let value = value.to_str().unwrap_or_default();
             value.split(',').any(|name| name.trim().eq_ignore_ascii_case("upgrade"))
@@ -113,7 +116,7 @@ mod tests {
 
     fn through(request: http::request::Builder, path: &str) -> Parts {
         let head = request.body(()).unwrap().into_parts().0;
-        let upgrade = Asked::upgrade(&head.headers);
+        let upgrade = Asked::upgrade(head.version, &head.headers);
         let asked = Asked {
             path,
             source: [127, 0, 0, 1].into(),
@@ -150,7 +153,8 @@ mod tests {
                 (CONNECTION, HeaderValue::from_static(connection)),
                 (UPGRADE, HeaderValue::from_static(upgrade)),
             ]);
-            Asked::upgrade(&headers).is_some()
+            assert_eq!(Asked::upgrade(Version::HTTP_10, &headers), None);
+            Asked::upgrade(Version::HTTP_11, &headers).is_some()
         };
         assert!(asks("keep-alive, Upgrade", "websocket"));
         assert!(!asks("keep-alive", "websocket"));

@@ -105,7 +105,7 @@ pub(super) fn without_lease(error: &AcquireError, id: RequestId) -> Result<Funct
 pub(super) fn after(failed: &Failed, id: RequestId, timeout: Duration) -> FunctionError {
     match failed {
         Failed::Function(failure) => FunctionError::said(id, failure),
-        Failed::Timeout => {
+        Failed::Timeout | Failed::TunnelTimeout => {
             let (now, seconds) = (
                 Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%3fZ"),
                 timeout.as_secs_f64(),
@@ -124,7 +124,7 @@ pub(super) fn after(failed: &Failed, id: RequestId, timeout: Duration) -> Functi
         Failed::Gone(fate) => ended(id, *fate),
         Failed::Reply(bad) => FunctionError::new(id, "Runtime.BadReply", format!("RequestId: {id} Error: {bad}")),
         Failed::Lane(_) => nonsense(id),
-        Failed::HungUp | Failed::NotHttp(_) => {
+        Failed::HungUp | Failed::Unreached(_) | Failed::NotHttp(_) => {
             FunctionError::new(id, "Runtime.BadReply", format!("RequestId: {id} Error: {failed}"))
         }
         // The event is in memory, and the caller is who waits here.

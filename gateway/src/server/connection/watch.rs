@@ -9,6 +9,9 @@
 //!
 //! While waiting, the bytes that come in are a request's head, and its lines are looked at. A head that came in together with the request before it
 //! (pipelining) is not seen; hyper then lets Transfer-Encoding win and closes the connection after the reply, as RFC 9112 section 6.3 asks.
+//!
+//! A reply that breaks off is held at its last byte until that is written: hyper drops the connection, and all that waits in it, as soon as it hears of
+//! the break.
 
 use std::io;
 use std::pin::Pin;
@@ -18,6 +21,7 @@ use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http::StatusCode;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -36,6 +40,10 @@ const REPLIED: u8 = 2;
 pub(super) struct Watch {
     phase: AtomicU8,
     ambiguous: AtomicBool,
+    /// hyper holds something of a reply that it has not written.
+    unwritten: AtomicBool,
+    /// A reply that waits for that to be written.
+    broken: AtomicWaker,
 }
 
 impl Watch {
@@ -188,6 +196,8 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
         ready!(self.poll_refusal(context))?;
         ready!(Pin::new(&mut self.io).poll_flush(context))?;
         // hyper flushes the socket only after it has written all that it holds, so the reply is out.
+        self.watch.unwritten.store(false, Ordering::Release);
+        self.watch.broken.wake();
         if self
             .watch
             .phase
@@ -211,11 +221,18 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Watched<I> {
 pub(super) struct Tracked {
     body: Body,
     watch: Arc<Watch>,
+    /// How it broke off, until that may be told.
+    broken: Option<axum::Error>,
 }
 
 impl Tracked {
     pub(super) fn new(body: Body, watch: Arc<Watch>) -> Self {
-        Self { body, watch }
+        watch.unwritten.store(true, Ordering::Release);
+        Self {
+            body,
+            watch,
+            broken: None,
+        }
     }
 }
 
@@ -233,11 +250,24 @@ impl http_body::Body for Tracked {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        if self.broken.is_none() {
+            match ready!(Pin::new(&mut self.body).poll_frame(context)) {
+                Some(Err(error)) => self.broken = Some(error),
+                other => {
+                    self.watch.unwritten.store(true, Ordering::Release);
+                    return Poll::Ready(other);
+                }
+            }
+        }
+        self.watch.broken.register(context.waker());
+        if self.watch.unwritten.load(Ordering::Acquire) {
+            return Poll::Pending;
+        }
+        Poll::Ready(self.broken.take().map(Err))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.broken.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
