@@ -41,7 +41,7 @@ pub mod wire;
 pub use boot_id::BootId;
 pub use cpu::Cpu;
 pub use digest::Digest;
-pub use manifest::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Scale, Signature};
+pub use manifest::{Ahead, BuildMode, Keep, Protocol, Reuse, RootfsMode, Runtime, Scale, Signature};
 pub use manifest::{Manifest, Settings};
 pub use name::FunctionName;
 pub use printable::{one_line, printable};

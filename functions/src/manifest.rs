@@ -23,7 +23,7 @@ pub use keys::{Bounds, KEYS, Key, Kind};
 pub use reference::reference;
 pub use resolve::ResolveError;
 pub use settings::{
-    Ahead, BuildMode, Http, Keep, Reuse, RootfsMode, Runtime, Scale, Settings, Signature, Stdio, UnknownWord,
+    Ahead, BuildMode, Http, Keep, Protocol, Reuse, RootfsMode, Runtime, Scale, Settings, Signature, Stdio, UnknownWord,
 };
 pub use typed::{HttpTyped, Manifest, ManifestError, ScaleTyped, StdioTyped, UnknownKey};
 

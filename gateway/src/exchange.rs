@@ -24,6 +24,7 @@ mod upload;
 
 use std::time::Duration;
 
+use ::http::HeaderValue;
 use bytes::Bytes;
 use functions::BootId;
 use functions::payload::{BadReply, ReplyHead};
@@ -32,10 +33,11 @@ use warm_pool::{Fate, LaneError};
 
 use crate::limits::BodyError;
 use crate::outcome::{Code, Outcome};
+use crate::reply;
 
 pub(crate) use fdk::call as fdk;
 pub(crate) use handler::{Made, call as handler, event};
-pub(crate) use http::{Asked, Tunnel, call as http, forwarded};
+pub(crate) use http::{Asked, Tunnel, call as http, forwarded, takes_trailers};
 pub(crate) use pump::Flow;
 pub(crate) use stdio::call as stdio;
 pub(crate) use upload::Upload;
@@ -57,6 +59,16 @@ pub(crate) struct Answer {
     pub(crate) length: Option<u64>,
     /// The rest.
     pub(crate) body: Content,
+}
+
+impl Answer {
+    /// The names of the fields that may follow its body, as a header names them.
+    pub(crate) fn trailers(&self) -> Option<HeaderValue> {
+        match &self.body {
+            Content::Flowing(flow) if !reply::is_bodiless(self.head.status) => flow.trailers(),
+            _ => None,
+        }
+    }
 }
 
 /// The body of an answer.

@@ -1,6 +1,7 @@
 //! Functions that are HTTP servers of their own.
 
 mod frameworks;
+mod h2c;
 
 use futures_util::StreamExt;
 use futures_util::future::join_all;
@@ -223,6 +224,24 @@ async fn one_instance_runs_several_at_a_time() {
     let instances: std::collections::HashSet<_> = replies.iter().map(|reply| reply.instance().to_owned()).collect();
     assert_eq!(instances.len(), 1);
     assert!(replies.into_iter().all(|reply| reply.good().text() == "8"));
+}
+
+#[tokio::test]
+async fn trailers_that_the_head_names_go_to_callers_who_take_them() {
+    let server = serving().await;
+    let request = |more: &str| {
+        format!("GET /function/app/trailers HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{more}\r\n")
+    };
+    let taken = raw::exchange(server.address(), request("TE: trailers\r\n").as_bytes()).await;
+    assert_eq!(taken.header("trailer"), "x-sum");
+    assert!(
+        taken.text().ends_with("body\r\n0\r\nx-sum: 4\r\n\r\n"),
+        "{}",
+        taken.text()
+    );
+    let left = raw::exchange(server.address(), request("").as_bytes()).await;
+    assert_eq!(left.header("trailer"), "");
+    assert!(left.text().ends_with("body\r\n0\r\n\r\n"), "{}", left.text());
 }
 
 #[tokio::test]

@@ -26,6 +26,15 @@ impl Raw {
         let _ = self.stream.write_all(bytes).await;
     }
 
+    /// Reads until these bytes have come.
+    pub async fn wait_for(&mut self, bytes: &[u8]) {
+        let mut seen = Vec::new();
+        while !seen.windows(bytes.len()).any(|window| window == bytes) {
+            let count = self.stream.read_buf(&mut seen).await.expect("the server talks on");
+            assert!(count > 0, "only: {}", String::from_utf8_lossy(&seen));
+        }
+    }
+
     /// Reads one reply to the end of the connection or of its declared length.
     pub async fn reply(mut self) -> Reply {
         let mut bytes = Vec::new();

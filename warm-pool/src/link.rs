@@ -1,9 +1,10 @@
-//! HTTP/1.1 to a server inside a sandbox: one kept-alive connection for each invocation that runs at a time.
+//! HTTP to a server inside a sandbox: one kept-alive connection for each invocation that runs at a time, or, where the server speaks HTTP/2, a stream
+//! for each on one connection, see [`shared`].
 //!
 //! ```text
 //!           begin()           finish(), the connection is kept
 //!   clean ----------> open ------------------------------------> clean
-//!                       '---- abandon(), it is closed ---------> clean
+//!                       '---- abandon(), it is closed ---------> clean         (of HTTP/2, the stream is)
 //! ```
 //!
 //! A connection that was idle for more than a moment is not used again: servers close theirs after a few seconds, and a request that
@@ -14,10 +15,12 @@
 //! it is dropped; the server sees its caller leave.
 
 mod heard;
+pub(crate) mod shared;
 #[cfg(test)]
 mod tests;
 
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -30,6 +33,7 @@ use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
 
 use self::heard::Heard;
+use self::shared::{Shared, Used};
 use crate::driver::launcher::{Confined, Door};
 
 /// The body of a request on its way in.
@@ -72,9 +76,20 @@ impl From<hyper::Error> for LinkError {
 #[derive(Debug)]
 pub struct Link {
     door: Door,
-    idle: Option<(Connection, Instant)>,
-    busy: Option<Connection>,
+    way: Way,
     open: bool,
+}
+
+/// How its requests go.
+#[derive(Debug)]
+enum Way {
+    /// HTTP/1.1, over a connection of its own.
+    Own {
+        idle: Option<(Connection, Instant)>,
+        busy: Option<Connection>,
+    },
+    /// HTTP/2, over the connection of all links of the instance.
+    Shared { all: Arc<Shared>, busy: Option<Used> },
 }
 
 #[derive(Debug)]
@@ -91,13 +106,16 @@ impl Drop for Connection {
 }
 
 impl Link {
+    /// One that speaks HTTP/1.1.
     pub(crate) fn new(door: Door) -> Link {
-        Link {
-            door,
-            idle: None,
-            busy: None,
-            open: false,
-        }
+        let way = Way::Own { idle: None, busy: None };
+        Link { door, way, open: false }
+    }
+
+    /// One that speaks HTTP/2 over what it shares with others.
+    pub(crate) fn sharing(door: Door, all: Arc<Shared>) -> Link {
+        let way = Way::Shared { all, busy: None };
+        Link { door, way, open: false }
     }
 
     /// Where its server is found.
@@ -115,7 +133,10 @@ impl Link {
 
     /// Closes the idle connection: its server stood still, and may be about to close it.
     pub(crate) fn forget(&mut self) {
-        self.idle = None;
+        match &mut self.way {
+            Way::Own { idle, .. } => *idle = None,
+            Way::Shared { all, .. } => all.forget(),
+        }
     }
 
     /// Sends a request, over the connection that is there or a new one, and waits for the head of its reply.
@@ -124,17 +145,26 @@ impl Link {
         body: &dyn Confined,
         mut request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, LinkError> {
-        self.busy = None;
+        let (idle, busy) = match &mut self.way {
+            Way::Own { idle, busy } => (idle, busy),
+            Way::Shared { all, busy } => {
+                *busy = None;
+                let (response, used) = all.send(body, &self.door, request).await?;
+                *busy = Some(used);
+                return Ok(response);
+            }
+        };
+        *busy = None;
         let unknown = request.body().size_hint().exact().is_none();
         if unknown && !request.headers().contains_key(CONTENT_LENGTH) {
             // hyper takes a GET whose length is not told for one without a body, and would send none.
             let chunked = HeaderValue::from_static("chunked");
             request.headers_mut().insert(TRANSFER_ENCODING, chunked);
         }
-        if let Some(mut connection) = self.kept().await {
+        if let Some(mut connection) = kept(idle).await {
             match connection.sender.try_send_request(request).await {
                 Ok(response) => {
-                    self.busy = Some(connection);
+                    *busy = Some(connection);
                     return Ok(response);
                 }
                 Err(mut failed) => match failed.take_message() {
@@ -145,31 +175,38 @@ impl Link {
         }
         let mut connection = connect(body, &self.door).await?;
         let response = connection.sender.send_request(request).await?;
-        self.busy = Some(connection);
+        *busy = Some(connection);
         Ok(response)
-    }
-
-    async fn kept(&mut self) -> Option<Connection> {
-        let (mut connection, since) = self.idle.take()?;
-        if since.elapsed() > FRESH || connection.sender.is_closed() {
-            return None;
-        }
-        match tokio::time::timeout(SETTLING, connection.sender.ready()).await {
-            Ok(Ok(())) => Some(connection),
-            Ok(Err(_)) | Err(_) => None,
-        }
     }
 
     /// The exchange is over, and its reply was read to the end.
     pub(crate) fn finish(&mut self) {
-        self.idle = self.busy.take().map(|connection| (connection, Instant::now()));
+        match &mut self.way {
+            Way::Own { idle, busy } => *idle = busy.take().map(|connection| (connection, Instant::now())),
+            Way::Shared { busy, .. } => *busy = None,
+        }
         self.open = false;
     }
 
-    /// Closes the connection, whatever is on its way.
+    /// Closes the connection, whatever is on its way. One that others use stays: whoever drops a reply ends its stream.
     pub(crate) fn abandon(&mut self) {
-        (self.idle, self.busy) = (None, None);
+        match &mut self.way {
+            Way::Own { idle, busy } => (*idle, *busy) = (None, None),
+            Way::Shared { busy, .. } => *busy = None,
+        }
         self.open = false;
+    }
+}
+
+/// The connection of the last exchange, if it may be used again.
+async fn kept(idle: &mut Option<(Connection, Instant)>) -> Option<Connection> {
+    let (mut connection, since) = idle.take()?;
+    if since.elapsed() > FRESH || connection.sender.is_closed() {
+        return None;
+    }
+    match tokio::time::timeout(SETTLING, connection.sender.ready()).await {
+        Ok(Ok(())) => Some(connection),
+        Ok(Err(_)) | Err(_) => None,
     }
 }
 

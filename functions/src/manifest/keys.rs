@@ -1,6 +1,6 @@
 //! The one table of keys: name, type, default, bounds and what each is for.
 
-use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Signature};
+use super::settings::{Ahead, BuildMode, Keep, Protocol, Reuse, RootfsMode, Runtime, Signature};
 
 /// One key of `fn.toml`.
 #[derive(Debug)]
@@ -267,6 +267,14 @@ pub const KEYS: &[Key] = &[
         ),
         doc: "The port that the server listens on. It finds the number in the variable `PORT`. Without it, the port of \
               `http_upstream_url` in `env`, where OpenFaaS has it.",
+    },
+    Key {
+        name: "http.protocol",
+        kind: Kind::Word(Protocol::WORDS),
+        default: Some("http1"),
+        bounds: None,
+        doc: "What the server speaks at its port. `http1`: HTTP/1.1. `h2c`: HTTP/2 from the first byte, without TLS, all calls over one \
+              connection, as servers of gRPC expect it.",
     },
     Key {
         name: "http.grace",

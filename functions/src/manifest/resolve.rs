@@ -351,6 +351,7 @@ impl Manifest {
                 command: self.http.command.clone().unwrap_or_default(),
                 port: bounded("http.port", decided(self.http.port.or(upstream), default.http.port))?,
                 grace: bounded("http.grace", decided(self.http.grace, default.http.grace))?,
+                protocol: decided(self.http.protocol, default.http.protocol),
             },
             cors: Some(self.cors.clone()).filter(|cors| !cors.is_empty()),
         };

@@ -170,6 +170,9 @@ pub struct Http {
     /// How long the program may take to end after SIGTERM.
     #[serde(default = "Http::default_grace")]
     pub grace: Span,
+    /// What the program speaks.
+    #[serde(default)]
+    pub protocol: Protocol,
 }
 
 impl Http {
@@ -184,6 +187,7 @@ impl Default for Http {
             command: Vec::new(),
             port: 8080,
             grace: Span::secs(2),
+            protocol: Protocol::default(),
         }
     }
 }
@@ -271,6 +275,23 @@ words! {
         Lambda = "lambda",
         /// A function of the Fn Project, below its FDK.
         Fdk = "fdk",
+    }
+}
+
+words! {
+    /// What an HTTP server speaks at its port.
+    Protocol {
+        /// HTTP/1.1.
+        Http1 = "http1",
+        /// HTTP/2 from the first byte, without TLS.
+        H2c = "h2c",
+    }
+}
+
+#[expect(clippy::derivable_impls, reason = "the macro that makes the enum knows no default")]
+impl Default for Protocol {
+    fn default() -> Protocol {
+        Protocol::Http1
     }
 }
 

@@ -10,7 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind};
-use super::settings::{Ahead, BuildMode, Keep, Reuse, RootfsMode, Runtime, Signature};
+use super::settings::{Ahead, BuildMode, Keep, Protocol, Reuse, RootfsMode, Runtime, Signature};
 use super::suggest::{did_you_mean, nearest};
 use crate::cors::Cors;
 use crate::{ByteSize, Cpu, FunctionName, Span};
@@ -125,6 +125,9 @@ pub struct HttpTyped {
     /// `http.port`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// `http.protocol`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<Protocol>,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -266,6 +269,7 @@ impl Manifest {
             "http.command" => self.http.command = read(value)?,
             "http.port" => self.http.port = read(value)?,
             "http.grace" => self.http.grace = read(value)?,
+            "http.protocol" => self.http.protocol = read(value)?,
             "cors.allow_origins" => self.cors.allow_origins = Vec::deserialize(value)?,
             "cors.allow_methods" => self.cors.allow_methods = Vec::deserialize(value)?,
             "cors.allow_headers" => self.cors.allow_headers = Vec::deserialize(value)?,

@@ -43,7 +43,7 @@ pub(crate) async fn call(
         StatusCode::OK => match unwrapped(replied.response.headers()) {
             Ok(head) => {
                 let length = replied.length();
-                Ok(replied.flowing(head, length))
+                Ok(replied.flowing(head, length, None))
             }
             Err(bad) => {
                 replied.held.abandon(Poison::Protocol);

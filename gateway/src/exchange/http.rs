@@ -10,6 +10,7 @@
 
 mod forward;
 mod sent;
+mod trailers;
 mod tunnel;
 
 use std::collections::VecDeque;
@@ -21,7 +22,7 @@ use bytes::Bytes;
 use functions::BootId;
 use functions::payload::ReplyHead;
 use http::header::{CONTENT_LENGTH, Entry, UPGRADE};
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use tokio::sync::mpsc;
@@ -34,6 +35,7 @@ use crate::deadline::{Deadline, Passed};
 use crate::reply;
 
 pub(crate) use forward::{Asked, forwarded};
+pub(crate) use trailers::are_taken as takes_trailers;
 pub(crate) use tunnel::Tunnel;
 
 /// How long a process may take to be seen to end after it broke a connection.
@@ -160,8 +162,9 @@ pub(crate) async fn call(
             .and_then(|length| length.to_str().ok()?.parse().ok()),
         _ => replied.length(),
     };
+    let trailers = trailers::announced(&headers);
     reply::drop_connection(&mut headers);
-    Ok(replied.flowing(ReplyHead { status, headers }, length))
+    Ok(replied.flowing(ReplyHead { status, headers }, length, trailers))
 }
 
 /// The head of a server's reply, whose body is still to come.
@@ -226,13 +229,14 @@ impl Replied {
         self.response.body().size_hint().exact()
     }
 
-    /// Lets the body flow below a head.
-    pub(super) fn flowing(self, head: ReplyHead, length: Option<u64>) -> Answer {
+    /// Lets the body flow below a head, and behind it the trailers that were announced.
+    pub(super) fn flowing(self, head: ReplyHead, length: Option<u64>, trailers: Option<HeaderValue>) -> Answer {
         let stream = Stream {
             held: self.held,
             body: self.response.into_body(),
             watched: self.watched,
             deadline: self.deadline,
+            trailers,
         };
         Answer {
             boot_id: self.boot_id,
@@ -251,6 +255,13 @@ pub(super) struct Stream {
     body: Incoming,
     watched: Watched,
     deadline: Deadline,
+    trailers: Option<HeaderValue>,
+}
+
+impl Stream {
+    pub(super) fn trailers(&self) -> Option<HeaderValue> {
+        self.trailers.clone()
+    }
 }
 
 /// Carries the body to the caller, until its end or the deadline.
@@ -260,7 +271,9 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
         mut body,
         watched,
         deadline,
+        trailers: _,
     } = stream;
+    let mut trailers = None;
     let (mut waiting, mut bytes): (VecDeque<Bytes>, usize) = (VecDeque::new(), 0);
     let passed = deadline.passed();
     tokio::pin!(passed);
@@ -285,17 +298,18 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
         };
         match frame {
             Some(Ok(frame)) => {
-                // Trailers are for those who asked for them, which nobody here has.
-                if let Ok(piece) = frame.into_data()
-                    && !piece.is_empty()
-                {
-                    bytes += piece.len();
-                    waiting.push_back(piece);
+                match frame.into_data() {
+                    Ok(piece) if piece.is_empty() => {}
+                    Ok(piece) => {
+                        bytes += piece.len();
+                        waiting.push_back(piece);
+                    }
+                    Err(other) => trailers = other.into_trailers().ok().and_then(trailers::checked),
                 }
                 // With its length told, whoever reads it leaves after the last byte, and does not wait for the end.
                 if body.is_end_stream() {
                     held.finish();
-                    return deliver(waiting, caller).await;
+                    return deliver(waiting, trailers, caller).await;
                 }
             }
             Some(Err(error)) => {
@@ -310,18 +324,22 @@ pub(super) async fn run(stream: Stream, caller: &mpsc::Sender<Piece>) -> Result<
             None => {
                 // The instance is free again although the caller may still be reading.
                 held.finish();
-                return deliver(waiting, caller).await;
+                return deliver(waiting, trailers, caller).await;
             }
         }
     }
 }
 
 /// Hands over what waits after the exchange has ended.
-async fn deliver(waiting: VecDeque<Bytes>, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
+async fn deliver(
+    waiting: VecDeque<Bytes>,
+    trailers: Option<HeaderMap>,
+    caller: &mpsc::Sender<Piece>,
+) -> Result<(), Failed> {
     for piece in waiting {
         caller.send(Piece::Data(piece)).await.map_err(|_| Failed::ClientGone)?;
     }
     // A body of known length is not asked for its end.
-    let _asked = caller.send(Piece::End).await;
+    let _asked = caller.send(trailers.map_or(Piece::End, Piece::Trailers)).await;
     Ok(())
 }

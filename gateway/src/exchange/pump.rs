@@ -17,6 +17,7 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use ::http::{HeaderMap, HeaderValue};
 use axum::body::Body;
 use bytes::Bytes;
 use functions::wire::InstanceFrame;
@@ -90,6 +91,14 @@ impl Flow {
         Self(Source::Lambda(stream))
     }
 
+    /// The names of the fields that may follow its body, as a header names them.
+    pub(crate) fn trailers(&self) -> Option<HeaderValue> {
+        match &self.0 {
+            Source::Http(stream) => stream.trailers(),
+            Source::Frames(_) | Source::Lambda(_) => None,
+        }
+    }
+
     async fn run(self, caller: &mpsc::Sender<Piece>) -> Result<(), Failed> {
         match self.0 {
             Source::Frames(frames) => run(frames, caller).await,
@@ -119,6 +128,8 @@ impl Flow {
 /// What goes through the channel.
 pub(super) enum Piece {
     Data(Bytes),
+    /// What follows the body; then it is over.
+    Trailers(HeaderMap),
     End,
 }
 
@@ -247,6 +258,10 @@ impl http_body::Body for Flowing {
         }
         Poll::Ready(match ready!(self.receiver.poll_recv(context)) {
             Some(Piece::Data(data)) => Some(Ok(Frame::data(data))),
+            Some(Piece::Trailers(trailers)) => {
+                self.ended = true;
+                Some(Ok(Frame::trailers(trailers)))
+            }
             Some(Piece::End) => {
                 self.ended = true;
                 None

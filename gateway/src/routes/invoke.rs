@@ -9,7 +9,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use functions::payload::{self, RequestHead};
 use functions::wire::Invoke;
-use functions::{FunctionName, Revision, Runtime};
+use functions::{FunctionName, Protocol, Revision, Runtime};
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use jiff::Timestamp;
@@ -117,6 +117,7 @@ async fn run(
 ) -> Result<Response<Body>, Box<Unanswered>> {
     let (mut head, body) = request.into_parts();
     let mut invocation = Invocation::new(gateway.clone(), revision.clone(), call.id, call.arrived);
+    let takes_trailers = exchange::takes_trailers(head.version, &head.headers);
     let answered = async {
         invocation.enter()?;
         let admitted = admission::admit(revision, &head, call.arrived, call.time)?;
@@ -133,7 +134,16 @@ async fn run(
         }
     };
     match answered.await.and_then(|answer| checked(gateway, &call, answer)) {
-        Ok(answer) => Ok(respond(answer, &head.method, invocation)),
+        Ok(answer) => {
+            let trailers = answer.trailers().filter(|_| takes_trailers);
+            let mut response = respond(answer, &head.method, invocation);
+            if let Some(names) = trailers {
+                // They stand behind chunks, and never behind a body of known length.
+                response.headers_mut().remove(header::CONTENT_LENGTH);
+                response.headers_mut().insert(header::TRAILER, names);
+            }
+            Ok(response)
+        }
         Err(outcome) => {
             let mut response = outcome.response(call.id);
             invocation.tell(response.headers_mut(), None);
@@ -209,17 +219,19 @@ async fn http(
     body: Body,
     invocation: &mut Invocation,
 ) -> Result<Answer, Outcome> {
+    let settings = &admitted.revision.settings;
     let asked = Asked {
         path: own_path(call, head),
         source: call.source,
         request_id: call.id.header(),
-        upgrade,
+        // HTTP/2 has another way to do that, which is not spoken here.
+        upgrade: upgrade.filter(|_| settings.http.protocol == Protocol::Http1),
     };
     let head = exchange::forwarded(head.clone(), asked);
     let lease = acquire(gateway, admitted, invocation).await?;
-    let limit = admitted.revision.settings.max_body.as_u64();
+    let limit = settings.max_body.as_u64();
     let (id, deadline) = (call.id.to_string(), admitted.deadline);
-    let answered = match admitted.revision.settings.runtime {
+    let answered = match settings.runtime {
         Runtime::Fdk => exchange::fdk(lease, &id, head, body, limit, deadline).await,
         _ => exchange::http(lease, &id, head, body, limit, deadline).await,
     };

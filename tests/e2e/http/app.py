@@ -74,6 +74,13 @@ class Handler(BaseHTTPRequestHandler):
                 gate.wait(20)
                 self.chunk(b"data: second\n\n")
                 self.wfile.write(b"0\r\n\r\n")
+            case "/trailers":
+                self.send_response(200)
+                self.send_header("Transfer-Encoding", "chunked")
+                self.send_header("Trailer", "x-sum")
+                self.end_headers()
+                self.chunk(b"body")
+                self.wfile.write(b"0\r\nx-sum: 4\r\nx-unnamed: 1\r\n\r\n")
             case "/open":
                 gate.set()
                 self.reply(200, b"opened")

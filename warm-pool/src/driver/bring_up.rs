@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use functions::runtimes::FDK_SOCKET;
 use functions::wire::{InstanceFrame, Load, Ready as Greeting};
-use functions::{BootId, Revision, Runtime};
+use functions::{BootId, Protocol, Revision, Runtime};
 use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +18,7 @@ use crate::fate::{Fate, StartFailure};
 use crate::instance::Startup;
 use crate::lane::{Lane, LaneError};
 use crate::link::Link;
+use crate::link::shared::Shared;
 use crate::log_tap::{LogSink, LogTap, Source};
 use crate::runtime_api::{Desk, Identity, Server};
 use crate::start::Purpose;
@@ -168,7 +169,13 @@ fn channels(
                 Runtime::Fdk => Door::Path(FDK_SOCKET),
                 _ => Door::Port(settings.http.port),
             };
-            let link = |_| Channel::Http(Link::new(door.clone()));
+            let shared = Arc::new(Shared::default());
+            let link = |_| {
+                Channel::Http(match (settings.runtime, settings.http.protocol) {
+                    (Runtime::Http, Protocol::H2c) => Link::sharing(door.clone(), shared.clone()),
+                    _ => Link::new(door.clone()),
+                })
+            };
             (0..settings.concurrency).map(link).collect()
         }
     };
