@@ -317,6 +317,28 @@ impl Fleet {
         Ok(())
     }
 
+    /// See [`crate::Pool::keep`].
+    pub(crate) fn keep(&self, wanted: &[(Arc<Revision>, u32)]) -> Result<(), Dropped> {
+        let mut state = self.lock();
+        if state.dropped {
+            return Err(Dropped);
+        }
+        let numbers: Vec<_> = wanted
+            .iter()
+            .map(|(revision, count)| (revision.number, scale_of(revision), *count))
+            .collect();
+        let mut commands = Vec::new();
+        state.shelf.keep(Instant::now(), &numbers, &mut commands);
+        for (revision, _) in wanted {
+            state.remember(revision);
+        }
+        self.act_on(state, commands);
+        for (revision, _) in wanted {
+            self.advise(revision);
+        }
+        Ok(())
+    }
+
     /// See [`crate::Pool::retire`].
     pub(crate) fn retire(&self, keep: Option<RevisionNumber>) {
         let mut state = self.lock();

@@ -63,4 +63,4 @@ pub use reclaim::Reclaim;
 pub use runtime_api::{Answer, Invocation, TRUNCATED};
 pub use shelf::{Condition, Counts, InstanceId};
 pub use start::{ColdReason, EvictScope, Poison, Purpose, Start};
-pub use view::{FunctionPoolView, InstanceView};
+pub use view::{FunctionPoolView, InstanceView, KeptView};

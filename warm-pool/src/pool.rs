@@ -19,7 +19,7 @@ use crate::lease::Lease;
 use crate::log_tap::LogSink;
 use crate::reclaim::Reclaim;
 use crate::start::EvictScope;
-use crate::view::FunctionPoolView;
+use crate::view::{FunctionPoolView, KeptView};
 
 /// What a pool is made of.
 pub struct PoolConfig {
@@ -98,7 +98,33 @@ impl Pool {
         }
     }
 
-    /// Every revision but `keep` drains: its idle instances go now, its busy ones when their calls are done, and calls that wait
+    /// Says which revisions of a function keep how many instances although nobody calls them, whether they are live or not: these, at most
+    /// [`scale.max`](functions::Settings) each, and no others. A count of 0 is not to be in it. Holds beside the minimum of the live
+    /// revision, of which the larger number counts, and until it is said anew or the function is removed.
+    pub fn keep(&self, name: &FunctionName, wanted: &[(Arc<Revision>, u32)]) {
+        loop {
+            let fleet = match self.driver.find(name) {
+                Some(fleet) => Some(fleet),
+                None if wanted.is_empty() => None,
+                None => self.driver.fleet(name),
+            };
+            match fleet {
+                None => return,
+                Some(fleet) => {
+                    if fleet.keep(wanted).is_ok() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What stands of what [`keep`](Pool::keep) asked for.
+    pub fn kept(&self, name: &FunctionName) -> Vec<KeptView> {
+        self.driver.find(name).map(|fleet| fleet.kept()).unwrap_or_default()
+    }
+
+    /// Every revision but `keep`, and those that [`keep`](Pool::keep) instances of their own, drains: its idle instances go now, its busy ones when their calls are done, and calls that wait
     /// for it are still served. `None` says that the function was removed: new calls of what is known of it are refused, and its metrics
     /// end.
     pub fn retire(&self, name: &FunctionName, keep: Option<RevisionNumber>) {

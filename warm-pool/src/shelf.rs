@@ -27,6 +27,7 @@
 mod census;
 mod command;
 mod edition;
+mod kept;
 mod reap;
 mod relief;
 #[cfg(test)]
@@ -62,7 +63,7 @@ pub(crate) struct Advice {
 #[derive(Debug)]
 pub(crate) struct Shelf {
     slots: HashMap<InstanceId, Slot>,
-    /// One for each revision that has an instance, a waiter, a minimum or a failure to remember. Mostly one.
+    /// One for each revision that has an instance, a waiter, a number to keep or a failure to remember. Mostly one.
     editions: Vec<Edition>,
     past: Past,
     /// The revision that was provisioned last.
@@ -287,7 +288,7 @@ impl Shelf {
         self.forget(now);
     }
 
-    /// `revision` is live: it keeps its minimum from now on, and every other revision drains.
+    /// `revision` is live: it keeps its minimum from now on, and every other revision drains, but those that keep a number of their own.
     pub(crate) fn provision(&mut self, now: Instant, revision: RevisionNumber, scale: Scale, out: &mut Vec<Command>) {
         self.retire(now, Some(revision), out);
         if self.closing {
@@ -301,8 +302,8 @@ impl Shelf {
         self.forget(now);
     }
 
-    /// Every revision but `keep` drains: idle instances go at once, busy ones when their calls are done. Calls that wait for an
-    /// old revision are still served. `None` means that the function was removed.
+    /// Every revision but `keep`, and those that keep a number of their own, drains: idle instances go at once, busy ones when their calls
+    /// are done. Calls that wait for an old revision are still served. `None` means that the function was removed.
     pub(crate) fn retire(&mut self, now: Instant, keep: Option<RevisionNumber>, out: &mut Vec<Command>) {
         match keep {
             Some(number) => self.removed_through = self.removed_through.filter(|last| *last < number),
@@ -322,9 +323,13 @@ impl Shelf {
         }
         for at in 0..self.editions.len() {
             let edition = &mut self.editions[at];
-            edition.retired = Some(edition.number) != keep;
-            if edition.retired {
-                edition.provisioned = false;
+            if keep.is_none() {
+                edition.kept = 0;
+            }
+            let other = Some(edition.number) != keep;
+            edition.provisioned &= !other;
+            edition.retired = other && edition.kept == 0;
+            if other {
                 self.settle(now, at, out);
             }
         }
@@ -367,6 +372,7 @@ impl Shelf {
         self.closing = true;
         for edition in &mut self.editions {
             edition.provisioned = false;
+            edition.kept = 0;
         }
     }
 
@@ -421,7 +427,7 @@ impl Shelf {
 
     /// Whether no call is there and no instance is kept without one.
     pub(crate) fn is_at_leisure(&self) -> bool {
-        let in_use = |edition: &Edition| edition.provisioned || !edition.queue.is_empty();
+        let in_use = |edition: &Edition| edition.stays() || !edition.queue.is_empty();
         self.leased == 0 && !self.editions.iter().any(in_use)
     }
 
@@ -551,7 +557,7 @@ impl Shelf {
         let mut wake_by = self.wake_by;
         let slots = &self.slots;
         self.editions.retain(|edition| {
-            let in_use = edition.provisioned
+            let in_use = edition.stays()
                 || !edition.queue.is_empty()
                 || slots.values().any(|slot| slot.revision == edition.number);
             let remembered = edition.remembers_until().filter(|until| *until > now);

@@ -18,10 +18,27 @@ pub struct FunctionPoolView {
     /// Bytes of memory of the instances that wait for their first call: what a start that waits for nothing costs. `None` where
     /// nothing counts it.
     pub ahead_memory_bytes: Option<u64>,
+    /// Revisions that keep a number of instances, which [`Pool::keep`](crate::Pool::keep) set.
+    pub kept: Vec<KeptView>,
     /// Each instance, the oldest first.
     pub instances: Vec<InstanceView>,
     /// The last start that failed, if it is still remembered.
     pub last_failure: Option<String>,
+}
+
+/// A revision that keeps a number of instances, and those that stand.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct KeptView {
+    /// The revision.
+    pub revision: RevisionNumber,
+    /// How many are to stand.
+    pub wanted: u32,
+    /// Those that are ready or being prepared, busy ones included. More than wanted where calls needed more.
+    pub allocated: u32,
+    /// Those of them that are ready.
+    pub ready: u32,
+    /// Why the last start failed, while so many fail in a row that the next one waits.
+    pub failure: Option<String>,
 }
 
 /// One instance at one moment. What is not known before it is ready is `None` until then.

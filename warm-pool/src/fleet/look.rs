@@ -10,7 +10,7 @@ use crate::driver::launcher::Usage;
 use crate::instance::Instance;
 use crate::policy::OWN_MEMORY;
 use crate::shelf::{self, Condition, Counts, InstanceId};
-use crate::view::{FunctionPoolView, InstanceView};
+use crate::view::{FunctionPoolView, InstanceView, KeptView};
 
 /// Instances that could go, and what is known of their function.
 pub(crate) struct Spares {
@@ -81,6 +81,23 @@ impl Fleet {
         }
     }
 
+    /// The revisions that keep a number of instances, and what stands of each.
+    pub(crate) fn kept(&self) -> Vec<KeptView> {
+        let state = self.lock();
+        let kept = state.shelf.kept(Instant::now()).into_iter();
+        kept.map(|kept| {
+            let failure = state.failures.iter().find(|(number, _)| *number == kept.revision);
+            KeptView {
+                revision: kept.revision,
+                wanted: kept.wanted,
+                allocated: kept.allocated,
+                ready: kept.ready,
+                failure: failure.filter(|_| kept.fails).map(|(_, failure)| failure.to_string()),
+            }
+        })
+        .collect()
+    }
+
     /// What a person wants to know. Reads files of the kernel.
     pub(crate) fn describe(&self) -> FunctionPoolView {
         let now = Instant::now();
@@ -115,6 +132,7 @@ impl Fleet {
             name: self.record.name.clone(),
             counts,
             ahead_memory_bytes: ahead.map(|view| view.memory_bytes).sum(),
+            kept: self.kept(),
             instances,
             last_failure: failure.map(|failure| failure.to_string()),
         }

@@ -55,8 +55,8 @@ pub(crate) struct Need {
     pub(crate) waiting: usize,
     /// How long the first call has waited that no instance under preparation will serve.
     pub(crate) uncovered_for: Duration,
-    /// Whether the revision keeps its minimum, that is: it is live and was provisioned.
-    pub(crate) keeps_min: bool,
+    /// Instances that stay although nobody calls: the minimum of a live revision, or what was asked for beside its settings.
+    pub(crate) keeps: u32,
     /// The pause after failed starts that is left.
     pub(crate) pause: Option<Duration>,
     /// How long a start takes.
@@ -81,11 +81,7 @@ pub(crate) struct Starts {
 /// Capacity that is being prepared counts as capacity, so a burst never means one start per call without bound.
 pub(crate) fn starts(scale: &Scale, tally: &Tally, need: &Need) -> Starts {
     let room = tally.room(scale);
-    let floor = if need.keeps_min {
-        scale.min.saturating_sub(tally.starting + tally.usable)
-    } else {
-        0
-    };
+    let mut floor = need.keeps.saturating_sub(tally.starting + tally.usable).min(room);
     let lanes = usize::from(scale.concurrency);
     let uncovered = need.waiting.saturating_sub(tally.starting as usize * lanes);
     let mut wanted = u32::try_from(uncovered.div_ceil(lanes)).unwrap_or(u32::MAX).min(room);
@@ -110,12 +106,14 @@ pub(crate) fn starts(scale: &Scale, tally: &Tally, need: &Need) -> Starts {
         ask_again = Some(patience);
     }
     let on_ramp = need.ramp.saturating_sub(tally.fresh);
-    if wanted > on_ramp {
-        wanted = on_ramp;
-        ask_again = tally.fresh_for.or(Some(RAMP_WINDOW));
+    if wanted.max(floor) > on_ramp {
+        wanted = wanted.min(on_ramp);
+        floor = floor.min(on_ramp);
+        let left = tally.fresh_for.unwrap_or(RAMP_WINDOW);
+        ask_again = Some(ask_again.map_or(left, |earlier: Duration| earlier.min(left)));
     }
     Starts {
-        now: wanted.max(floor).min(room),
+        now: wanted.max(floor),
         ask_again,
     }
 }
@@ -150,13 +148,9 @@ pub(crate) fn backoff(failures: u32) -> Option<Duration> {
     Some(BACKOFF_FIRST.saturating_mul(1 << over.min(16)).min(BACKOFF_LONGEST))
 }
 
-/// How many of the usable instances may be reaped for being idle.
-pub(crate) fn surplus(scale: &Scale, tally: &Tally, keeps_min: bool) -> u32 {
-    if keeps_min {
-        tally.usable.saturating_sub(scale.min)
-    } else {
-        tally.usable
-    }
+/// How many of `standing` instances may go while nobody calls, where so many are kept.
+pub(crate) fn surplus(keeps: u32, standing: u32) -> u32 {
+    standing.saturating_sub(keeps)
 }
 
 #[cfg(test)]
@@ -180,7 +174,7 @@ mod tests {
         Need {
             waiting,
             uncovered_for: Duration::ZERO,
-            keeps_min: false,
+            keeps: 0,
             pause: None,
             start: Mean::default(),
             service: Mean::default(),
@@ -286,27 +280,36 @@ mod tests {
     }
 
     #[test]
-    fn the_minimum_is_kept_only_when_provisioned() {
-        let kept = Scale { min: 3, ..scale() };
-        assert_eq!(starts(&kept, &Tally::default(), &need(0)).now, 0);
+    fn what_is_kept_is_started_up_the_ramp_and_within_the_maximum() {
+        let none = Tally::default();
+        let keeps = |keeps| Need { keeps, ..need(0) };
+        let with_min = Scale { min: 3, ..scale() };
         assert_eq!(
-            starts(
-                &kept,
-                &Tally::default(),
-                &Need {
-                    keeps_min: true,
-                    ..need(0)
-                }
-            )
-            .now,
-            3
+            starts(&with_min, &none, &keeps(0)).now,
+            0,
+            "a minimum alone keeps nothing"
         );
-        let two = Tally {
-            usable: 2,
-            ..Tally::default()
+        assert_eq!(
+            starts(&scale(), &none, &keeps(3)),
+            Starts {
+                now: 3,
+                ask_again: None
+            }
+        );
+        let again = Starts {
+            now: 4,
+            ask_again: Some(RAMP_WINDOW),
         };
-        assert_eq!(surplus(&kept, &two, true), 0);
-        assert_eq!(surplus(&kept, &two, false), 2);
+        assert_eq!(starts(&scale(), &none, &keeps(9)), again);
+        let most = Tally { usable: 15, ..none };
+        assert_eq!(starts(&scale(), &most, &keeps(90)).now, 1);
+        let all = Tally { usable: 16, ..none };
+        assert_eq!(
+            starts(&scale(), &all, &keeps(90)),
+            Starts::default(),
+            "the maximum holds"
+        );
+        assert_eq!((surplus(3, 2), surplus(0, 2), surplus(1, 4)), (0, 2, 3));
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Edition {
     pub(super) retired: bool,
     /// It is live and keeps a number of instances although nobody calls.
     pub(super) provisioned: bool,
+    /// Instances that it keeps although nobody calls, live or not, because that was asked for beside its settings.
+    pub(super) kept: u32,
     pub(super) advice: Advice,
     /// How long after its last call an instance goes, at most `idle`.
     pub(super) stays_for: Duration,
@@ -51,6 +53,7 @@ impl Edition {
             scale,
             retired: false,
             provisioned: false,
+            kept: 0,
             advice: Advice::default(),
             stays_for: scale.idle,
             holds_for: None,
@@ -62,6 +65,17 @@ impl Edition {
             failures: 0,
             last_failure: None,
         }
+    }
+
+    /// How many instances stay although nobody calls.
+    pub(super) fn keeps(&self) -> u32 {
+        let least = if self.provisioned { self.scale.min } else { 0 };
+        least.max(self.kept)
+    }
+
+    /// Whether it stays on the shelf although nothing of it may stand at the moment.
+    pub(super) fn stays(&self) -> bool {
+        self.provisioned || self.kept > 0
     }
 
     pub(super) fn enqueue(&mut self, id: WaiterId, since: Instant, deadline: Instant) {
@@ -112,6 +126,11 @@ impl Edition {
         self.failures > 0
     }
 
+    /// Whether the next start waits because too many failed in a row.
+    pub(super) fn keeps_failing(&self) -> bool {
+        policy::backoff(self.failures).is_some()
+    }
+
     /// A start failed.
     pub(super) fn failed(&mut self, now: Instant) {
         self.failures = self.failures.saturating_add(1);
@@ -142,7 +161,7 @@ impl Edition {
         Need {
             waiting: self.queue.len(),
             uncovered_for: uncovered.map_or(Duration::ZERO, |waiter| now.saturating_duration_since(waiter.since)),
-            keeps_min: self.provisioned,
+            keeps: self.keeps(),
             pause: self.paused(now),
             start: self.start,
             service: self.service,

@@ -126,8 +126,8 @@ impl Shelf {
     pub(super) fn reapable(&mut self, now: Instant, at: usize) -> Vec<(Instant, InstanceId)> {
         let mut wanted_ahead = self.ahead_wanted(now, at) as usize;
         let edition = &self.editions[at];
-        let (revision, scale, stays_for) = (edition.number, edition.scale, edition.stays_for);
-        let spare = policy::surplus(&scale, &self.tally(now, revision), edition.provisioned) as usize;
+        let (revision, stays_for) = (edition.number, edition.stays_for);
+        let spare = policy::surplus(edition.keeps(), self.tally(now, revision).usable) as usize;
         let due = |(id, slot): (&InstanceId, &Slot)| Some((slot.idle_since()? + stays_for, *id));
         let of = |condition| {
             let own =

@@ -25,6 +25,7 @@ enum Event {
     Crash(usize),
     Provision(u64),
     Retire(Option<u64>),
+    Keep { revision: u64, count: u32 },
     Evict(EvictScope),
     Advise(u64, bool),
     Press(bool),
@@ -51,6 +52,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => at.prop_map(Event::NotReclaimed),
         1 => (1u64..4).prop_map(Event::Provision),
         1 => prop::option::of(1u64..4).prop_map(Event::Retire),
+        1 => (1u64..4, 0u32..5).prop_map(|(revision, count)| Event::Keep { revision, count }),
         1 => prop::sample::select(vec![EvictScope::Used, EvictScope::All]).prop_map(Event::Evict),
         2 => (1u64..4, any::<bool>()).prop_map(|(revision, forks)| Event::Advise(revision, forks)),
         1 => any::<bool>().prop_map(Event::Press),
@@ -97,6 +99,8 @@ struct World {
     waiting: BTreeMap<WaiterId, RevisionNumber>,
     settled: BTreeSet<WaiterId>,
     provisioned: Option<RevisionNumber>,
+    /// What revisions keep, live or not.
+    kept: BTreeMap<RevisionNumber, u32>,
     /// Each with the turn in which it was frozen.
     frozen: BTreeMap<InstanceId, u64>,
     freezes: bool,
@@ -124,6 +128,7 @@ impl World {
             waiting: BTreeMap::new(),
             settled: BTreeSet::new(),
             provisioned: None,
+            kept: BTreeMap::new(),
             frozen: BTreeMap::new(),
             freezes: true,
             reclaimed: BTreeSet::new(),
@@ -238,7 +243,27 @@ impl World {
             Event::Retire(keep) => {
                 let keep = keep.and_then(RevisionNumber::new);
                 self.provisioned = self.provisioned.filter(|revision| Some(*revision) == keep);
+                if keep.is_none() {
+                    self.kept.clear();
+                }
                 self.shelf.retire(self.now, keep, &mut out);
+            }
+            Event::Keep { revision, count } => {
+                let revision = RevisionNumber::new(revision).unwrap();
+                self.kept.insert(revision, count);
+                self.kept.retain(|_, count| *count > 0);
+                let wanted: Vec<_> = self
+                    .kept
+                    .iter()
+                    .map(|(revision, count)| (*revision, self.scale, *count))
+                    .collect();
+                self.shelf.keep(self.now, &wanted, &mut out);
+                let stands = self
+                    .shelf
+                    .kept(self.now)
+                    .into_iter()
+                    .find(|kept| kept.revision == revision);
+                assert_eq!(stands.map_or(0, |kept| kept.wanted), count);
             }
             Event::Evict(scope) => {
                 let ids = self.shelf.evict(self.now, scope, &mut out);
@@ -305,11 +330,21 @@ impl World {
         };
         let running = self.shelf.roll().iter().filter(|line| runs(line)).count();
         assert!(running == 0 || !self.freezes, "what is idle for long is stopped");
-        let kept = self.provisioned.map_or(0, |_| self.scale.min as usize);
-        assert!(
-            self.shelf.roll().iter().filter(|line| overdue(line)).count() <= kept,
-            "idle instances are reaped"
-        );
+        for revision in (1..4).filter_map(RevisionNumber::new) {
+            let roll = self.shelf.roll();
+            let own = roll.iter().filter(|line| line.1 == revision && overdue(line));
+            assert!(
+                own.count() <= self.floor(revision, self.scale.min) as usize,
+                "idle instances are reaped"
+            );
+        }
+    }
+
+    /// How many instances of a revision stay, where `least` of the live one do.
+    fn floor(&self, revision: RevisionNumber, least: u32) -> u32 {
+        let least = if self.provisioned == Some(revision) { least } else { 0 };
+        let kept = self.kept.get(&revision).copied().unwrap_or_default();
+        least.max(kept).min(self.scale.max)
     }
 
     fn apply(&mut self, commands: Vec<Command>) {
@@ -332,8 +367,8 @@ impl World {
                     };
                     let starting = of(&self.starting);
                     let waiting = self.waiting.values().filter(|other| **other == revision).count() as u32;
-                    let below_min = self.provisioned == Some(revision)
-                        && starting + of(&self.live) < self.scale.min + self.drains();
+                    let floor = self.floor(revision, self.scale.min);
+                    let below_min = starting + of(&self.live) < floor + self.drains();
                     let uncovered = starting * u32::from(self.scale.concurrency) < waiting;
                     assert!(uncovered || below_min, "nothing is started that nobody needs");
                     assert!(self.starting.insert(instance, revision).is_none());
@@ -494,8 +529,15 @@ proptest! {
             Ahead::Exactly(count) => scale.min.max(count).min(scale.max),
             Ahead::Auto => scale.min,
         };
-        let kept = world.provisioned.map_or(0, |_| asked as usize);
-        prop_assert_eq!(world.live.len(), kept, "what was asked for stays and nothing else");
-        prop_assert_eq!(world.shelf.is_empty(), kept == 0);
+        for revision in (1..4).filter_map(RevisionNumber::new) {
+            let floor = world.floor(revision, asked);
+            let live = world.live.values().filter(|other| **other == revision).count();
+            prop_assert_eq!(live, floor as usize, "what was asked for stays and nothing else");
+            let stands = world.shelf.kept(world.now).into_iter().find(|kept| kept.revision == revision);
+            let (wanted, ready) = stands.map_or((0, 0), |kept| (kept.wanted, kept.ready));
+            prop_assert_eq!(wanted, world.kept.get(&revision).copied().unwrap_or_default());
+            prop_assert!(ready >= wanted.min(scale.max));
+        }
+        prop_assert_eq!(world.shelf.is_empty(), world.live.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! What a shelf starts: instances for calls that wait, the minimum, and those that wait ahead of their first call.
+//! What a shelf starts: instances for calls that wait, those that are kept, and those that wait ahead of their first call.
 
 use std::time::Instant;
 
@@ -83,7 +83,7 @@ impl Shelf {
         let wanted_ahead = self.ahead_wanted(now, at);
         let edition = &self.editions[at];
         let waiting = edition.queue.len();
-        if waiting == 0 && !edition.provisioned && wanted_ahead == 0 {
+        if waiting == 0 && !edition.stays() && wanted_ahead == 0 {
             return;
         }
         let tally = self.tally(now, edition.number);

@@ -3,6 +3,7 @@
 mod ahead;
 mod burst;
 mod frozen;
+mod kept;
 mod pristine;
 mod reclaimed;
 
