@@ -96,6 +96,8 @@ pub enum Facet {
     Url,
     /// What becomes of events in the background that fail.
     Event,
+    /// How many instances of a version are kept.
+    Provisioned,
 }
 
 impl Facet {
@@ -106,6 +108,7 @@ impl Facet {
             Facet::Concurrency => "concurrency",
             Facet::Url => "url",
             Facet::Event => "event",
+            Facet::Provisioned => "provisioned",
         }
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 use warm_pool::EvictScope;
 
 use crate::gateway::Gateway;
-use crate::lambda::cors_of_urls;
+use crate::lambda::{cors_of_urls, kept_of};
 
 /// The lock. Holding its guard is the right to change functions.
 #[derive(Debug, Default)]
@@ -98,15 +98,20 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Brings the table of versions, aliases and what belongs to them to what the store has.
+    /// Brings the table of versions, aliases and what belongs to them, and the instances that are kept for them, to what the store has.
     pub(crate) async fn republish(&self, name: &FunctionName) -> Result<(), ChangeError> {
         let (store, read) = (self.gateway.store.clone(), name.clone());
         let reading = tokio::task::spawn_blocking(move || {
-            Ok::<_, StoreError>((store.published(&read)?, cors_of_urls(&store, &read)?))
+            let published = store.published(&read)?;
+            let kept = kept_of(&store, &read, &published)?;
+            Ok::<_, StoreError>((published, cors_of_urls(&store, &read)?, kept))
         });
-        let (published, cors) = reading.await??;
+        let (published, cors, kept) = reading.await??;
         self.gateway.live.publish(name.clone(), published);
         self.gateway.live.set_cors(name.clone(), cors);
+        if let Some(live) = self.gateway.live.get(name) {
+            self.gateway.pool.keep(&live, &kept);
+        }
         Ok(())
     }
 }

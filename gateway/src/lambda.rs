@@ -9,6 +9,7 @@
 //! | `layers`, `layered` | layers: versions of them, and how they get into a function's code |
 //! | `event_config` | what becomes of events that fail |
 //! | `urls` | function URL configs |
+//! | `provisioned` | instances that are kept for a version |
 //! | `facet` | how a setting of these is read, changed and kept |
 //! | `versions`, `tags`, `concurrency`, `account`, `pages`, `query` | versions and aliases, tags, limits, lists |
 //! | `fault` | errors in the form of this API |
@@ -34,6 +35,7 @@ mod layers;
 mod log_tail;
 mod lookup;
 mod pages;
+mod provisioned;
 mod query;
 mod signature;
 mod signed;
@@ -54,6 +56,7 @@ use http::HeaderName;
 pub(crate) use address::{REGION, function_arn};
 pub use keys::{KeyError, KeyPair};
 pub(crate) use lookup::revision_of_alias;
+pub(crate) use provisioned::{Kept, kept as kept_of};
 pub(crate) use urls::{CorsOfUrls, cors as cors_of_urls};
 
 use crate::gateway::Gateway;
@@ -117,6 +120,10 @@ pub(crate) fn routes() -> Router<Arc<Gateway>> {
             put(concurrency::put).delete(concurrency::delete),
         )
         .route("/2019-09-30/functions/{name}/concurrency", get(concurrency::get))
+        .route(
+            "/2019-09-30/functions/{name}/provisioned-concurrency",
+            get(provisioned::get).put(provisioned::put).delete(provisioned::delete),
+        )
         .route(
             "/2017-03-31/tags/{arn}",
             get(tags::list).post(tags::add).delete(tags::remove),

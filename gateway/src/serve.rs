@@ -29,7 +29,7 @@ use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
 use crate::lambda::concurrency::Concurrency;
-use crate::lambda::{CorsOfUrls, KeyError, KeyPair, cors_of_urls};
+use crate::lambda::{CorsOfUrls, Kept, KeyError, KeyPair, cors_of_urls, kept_of};
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::Logs;
@@ -184,6 +184,7 @@ pub struct Opened {
     published: Vec<(FunctionName, Published)>,
     reserved: Vec<(FunctionName, Concurrency)>,
     cors: Vec<(FunctionName, CorsOfUrls)>,
+    kept: Vec<(FunctionName, Kept)>,
     keys: KeyPair,
     logs: Logs,
     runtimes: HostRuntimes,
@@ -204,10 +205,14 @@ impl Opened {
             let names = store.list().into_iter().map(|live| live.name.clone());
             let cors = names.map(|name| Ok::<_, StoreError>((name.clone(), cors_of_urls(&store, &name)?)));
             let cors = cors.collect::<Result<Vec<_>, _>>()?;
+            let kept = published
+                .iter()
+                .map(|(name, published)| Ok((name.clone(), kept_of(&store, name, published)?)));
+            let kept = kept.collect::<Result<Vec<_>, StoreError>>()?;
             let keys = KeyPair::open(&state_dir)?;
-            Ok::<_, ServeError>((store, published, reserved, cors, keys, logs, HostRuntimes::find()))
+            Ok::<_, ServeError>((store, published, reserved, cors, kept, keys, logs, HostRuntimes::find()))
         });
-        let (store, published, reserved, cors, keys, logs, runtimes) = opening.await??;
+        let (store, published, reserved, cors, kept, keys, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
         make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
@@ -218,6 +223,7 @@ impl Opened {
             published,
             reserved,
             cors,
+            kept,
             keys,
             logs,
             runtimes,
@@ -256,6 +262,7 @@ impl Opened {
             published,
             reserved,
             cors,
+            kept,
             keys,
             logs,
             runtimes,
@@ -276,6 +283,11 @@ impl Opened {
         }
         for (name, cors) in cors {
             live.set_cors(name, cors);
+        }
+        for (name, kept) in kept {
+            if let Some(revision) = live.get(&name) {
+                pool.keep(&revision, &kept);
+            }
         }
         let gateway = Arc::new(Gateway {
             live,

@@ -288,6 +288,25 @@ async fn versions_stay_and_aliases_move() {
 }
 
 #[tokio::test]
+async fn provisioned_instances_stand_until_they_are_not_asked_for() {
+    let place = Place::new();
+    let server = Server::start_in(place, &[]).await;
+    judge(&server, include_str!("lambda_api/provisioned.py")).await;
+    server.signal(Signal::SIGTERM);
+    let (_, place) = server.end().await;
+    let server = Server::start_in(place, &[]).await;
+    let kept = async || server.fn_command(["show", "kept"]).await.good().json();
+    assert_eq!(kept().await["kept"][0]["wanted"], 2);
+    judge(&server, include_str!("lambda_api/provisioned_after_restart.py")).await;
+    poll::until("no instance is left", async || {
+        let shown = kept().await;
+        assert_eq!(shown["kept"], serde_json::json!([]));
+        shown["instances"].as_array().is_some_and(Vec::is_empty).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn layers_are_published_and_used() {
     let server = Server::start().await;
     judge(&server, include_str!("lambda_api/layers.py")).await;

@@ -318,7 +318,7 @@ impl Fleet {
     }
 
     /// See [`crate::Pool::keep`].
-    pub(crate) fn keep(&self, wanted: &[(Arc<Revision>, u32)]) -> Result<(), Dropped> {
+    pub(crate) fn keep(&self, live: RevisionNumber, wanted: &[(Arc<Revision>, u32)]) -> Result<(), Dropped> {
         let mut state = self.lock();
         if state.dropped {
             return Err(Dropped);
@@ -328,7 +328,7 @@ impl Fleet {
             .map(|(revision, count)| (revision.number, scale_of(revision), *count))
             .collect();
         let mut commands = Vec::new();
-        state.shelf.keep(Instant::now(), &numbers, &mut commands);
+        state.shelf.keep(Instant::now(), live, &numbers, &mut commands);
         for (revision, _) in wanted {
             state.remember(revision);
         }

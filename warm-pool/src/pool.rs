@@ -98,20 +98,20 @@ impl Pool {
         }
     }
 
-    /// Says which revisions of a function keep how many instances although nobody calls them, whether they are live or not: these, at most
+    /// Says which revisions of the function whose `live` revision this is keep how many instances although nobody calls them, whether they are live or not: these, at most
     /// [`scale.max`](functions::Settings) each, and no others. A count of 0 is not to be in it. Holds beside the minimum of the live
     /// revision, of which the larger number counts, and until it is said anew or the function is removed.
-    pub fn keep(&self, name: &FunctionName, wanted: &[(Arc<Revision>, u32)]) {
+    pub fn keep(&self, live: &Revision, wanted: &[(Arc<Revision>, u32)]) {
         loop {
-            let fleet = match self.driver.find(name) {
+            let fleet = match self.driver.find(&live.name) {
                 Some(fleet) => Some(fleet),
                 None if wanted.is_empty() => None,
-                None => self.driver.fleet(name),
+                None => self.driver.fleet(&live.name),
             };
             match fleet {
                 None => return,
                 Some(fleet) => {
-                    if fleet.keep(wanted).is_ok() {
+                    if fleet.keep(live.number, wanted).is_ok() {
                         return;
                     }
                 }

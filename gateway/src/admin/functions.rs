@@ -10,7 +10,7 @@ use axum::extract::{Path, Query, State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
-use warm_pool::{EvictScope, InstanceView};
+use warm_pool::{EvictScope, InstanceView, KeptView};
 
 use super::Problem;
 use super::problem::ErrorDocument;
@@ -70,6 +70,9 @@ pub(super) struct Function {
     /// How its instances are started: `name` is `fork`, from its template, or `exec`; `why` says why it is not forked.
     #[schema(value_type = Object)]
     class: warm_pool::StartClass,
+    /// Revisions that keep a number of instances: provisioned concurrency of Lambda's API.
+    #[schema(value_type = Vec<Object>)]
+    kept: Vec<KeptView>,
     /// Its instances, the oldest first.
     #[schema(value_type = Vec<Object>)]
     instances: Vec<InstanceView>,
@@ -167,14 +170,15 @@ pub(super) async fn show(
             .store
             .revisions(&name)
             .map_err(|error| super::bundles::refused(&error))?;
-        let (instances, counts, ahead_memory_bytes, last_failure) = match gateway.pool.describe(&name) {
+        let (kept, instances, counts, ahead_memory_bytes, last_failure) = match gateway.pool.describe(&name) {
             Some(view) => (
+                view.kept,
                 view.instances,
                 Some(view.counts),
                 view.ahead_memory_bytes,
                 view.last_failure,
             ),
-            None => (Vec::new(), None, Some(0), None),
+            None => (Vec::new(), Vec::new(), None, Some(0), None),
         };
         Ok(Function {
             url: gateway.url(&name),
@@ -184,6 +188,7 @@ pub(super) async fn show(
             created: live.created,
             settings: live.settings.clone(),
             class: gateway.pool.class(&live),
+            kept,
             instances,
             counts,
             ahead_memory_bytes,

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use super::fault::Fault;
 use super::functions::{Document, blocking};
+use super::provisioned;
 use super::signed::Signed;
 use super::versions::function;
 use crate::changes::whole;
@@ -32,7 +33,17 @@ async fn set(gateway: Arc<Gateway>, name: String, to: Option<Concurrency>) -> Re
         let name = function(&gateway, &name)?;
         let (store, writing) = (gateway.store.clone(), name.clone());
         let document = to.map(|to| json!(to));
-        blocking(move || Ok(store.set_facet(&writing, Facet::Concurrency, "", document.as_ref())?)).await?;
+        blocking(move || {
+            let provisioned = provisioned::total(&store, &writing)?;
+            if let Some(to) = to.filter(|to| u64::from(to.reserved) < provisioned) {
+                return Err(Fault::invalid(format!(
+                    "ReservedConcurrentExecutions {} should not be lower than function's total provisioned concurrency [{provisioned}].",
+                    to.reserved
+                )));
+            }
+            Ok(store.set_facet(&writing, Facet::Concurrency, "", document.as_ref())?)
+        })
+        .await?;
         gateway.live.reserve(name, to.map(|to| to.reserved));
         Ok(())
     })

@@ -40,6 +40,8 @@ kinds! {
     InvalidContent = "InvalidRequestContentException", BAD_REQUEST, "User", "message";
     /// There is no such function, version, alias or setting.
     NotFound = "ResourceNotFoundException", NOT_FOUND, "User", "Message";
+    /// The version or alias has no provisioned concurrency.
+    NoProvisioned = "ProvisionedConcurrencyConfigNotFoundException", NOT_FOUND, "User", "message";
     /// It exists already, or something refers to it.
     Conflict = "ResourceConflictException", CONFLICT, "User", "message";
     /// `RevisionId` is not the one that the function has.

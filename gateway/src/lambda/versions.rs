@@ -18,6 +18,7 @@ use super::fault::{Fault, Kind};
 use super::functions::{Document, blocking};
 use super::lookup::{self, Found};
 use super::pages::{self, Page};
+use super::provisioned;
 use super::query::Parameters;
 use super::signed::Signed;
 use crate::changes::whole;
@@ -282,6 +283,7 @@ pub(super) async fn update_alias(
         let to = asked.over(Some(now))?;
         let (store, function) = (gateway.store.clone(), name.clone());
         let document = blocking(move || {
+            provisioned::check_alias(&store, &function, &published, (&alias, &to))?;
             store.change_alias(&function, &alias, &to)?;
             Ok(alias_document(&function, &alias, &to))
         })

@@ -24,11 +24,19 @@ pub(crate) struct Kept {
 
 impl Shelf {
     /// These revisions keep so many instances each from now on, live or not, as far as their maximum lets them; every other keeps none
-    /// but its minimum. What was kept only for a larger number before goes at once, unless it has a call.
-    pub(crate) fn keep(&mut self, now: Instant, wanted: &[(RevisionNumber, Scale, u32)], out: &mut Vec<Command>) {
+    /// but its minimum. What was kept only for a larger number before goes at once, unless it has a call. `live` is the live one, so that
+    /// no other is taken for it where nothing is known of that yet.
+    pub(crate) fn keep(
+        &mut self,
+        now: Instant,
+        live: RevisionNumber,
+        wanted: &[(RevisionNumber, Scale, u32)],
+        out: &mut Vec<Command>,
+    ) {
         if self.closing {
             return;
         }
+        self.live = Some(live);
         for (revision, scale, _) in wanted {
             let at = self.edition_at(*revision, *scale);
             self.editions[at].retired = false;

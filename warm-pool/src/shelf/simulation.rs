@@ -257,7 +257,8 @@ impl World {
                     .iter()
                     .map(|(revision, count)| (*revision, self.scale, *count))
                     .collect();
-                self.shelf.keep(self.now, &wanted, &mut out);
+                let live = self.provisioned.unwrap_or(revision);
+                self.shelf.keep(self.now, live, &wanted, &mut out);
                 let stands = self
                     .shelf
                     .kept(self.now)

@@ -48,17 +48,17 @@ async fn what_is_kept_by_number_waits_and_goes_when_it_is_kept_no_more() {
     let rig = Rig::new("idle = \"10ms\"");
     within(async {
         let wanted = [(rig.revision.clone(), 2)];
-        rig.pool.keep(rig.name(), &wanted);
+        rig.pool.keep(&rig.revision, &wanted);
         while rig.pool.kept(rig.name()).first().is_none_or(|kept| kept.ready < 2) {
             tokio::task::yield_now().await;
         }
         let lease = rig.acquire().await.unwrap();
         assert_eq!((lease.start(), lease.reason()), (Start::Ahead, None));
         drop(lease);
-        rig.pool.keep(rig.name(), &[]);
+        rig.pool.keep(&rig.revision, &[]);
         assert!(rig.pool.kept(rig.name()).is_empty());
         rig.bare.until_living(0).await;
-        rig.pool.keep(rig.name(), &[]);
+        rig.pool.keep(&rig.revision, &[]);
         rig.pool.retire(rig.name(), None);
         assert!(rig.pool.kept(rig.name()).is_empty(), "nothing was made for nothing");
     })

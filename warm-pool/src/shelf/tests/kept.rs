@@ -8,7 +8,8 @@ impl Desk {
             .iter()
             .map(|(revision, count)| (number(*revision), self.scale, *count))
             .collect();
-        self.shelf.keep(self.now, &wanted, &mut self.out);
+        let live = self.shelf.live.unwrap_or(number(9));
+        self.shelf.keep(self.now, live, &wanted, &mut self.out);
         self.took()
     }
 
@@ -84,6 +85,24 @@ fn one_that_ends_is_replaced_and_failing_starts_say_so() {
     assert_eq!(desk.tick().len(), 1, "it is tried again");
     desk.started(6);
     assert_eq!(desk.stands(1), (1, 1, 1, false));
+}
+
+#[test]
+fn beside_them_only_the_live_revision_has_one_ahead_of_the_next_call() {
+    let mut desk = Desk::new();
+    desk.keep(&[(1, 1)]);
+    desk.started(0);
+    desk.shelf
+        .advise(desk.now, number(1), Advice { forks: true }, &mut desk.out);
+    let grant = desk.lane();
+    assert_eq!(
+        desk.give_back(grant),
+        [],
+        "none is started for the next call of an old revision"
+    );
+    assert_eq!(killed(&desk.keep(&[])), [0]);
+    desk.gone(0, ColdReason::Crashed);
+    assert!(desk.shelf.is_empty());
 }
 
 #[test]
