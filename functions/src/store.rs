@@ -17,7 +17,7 @@
 //! synced or deleted. The live revisions are held in memory too: [`Store::live`] touches no disk.
 //!
 //! A bundle that was added, or that [`Store::has_bundle`] said is there, is promised: it is kept until the
-//! deploy it was promised for, even if no revision names it. A promise that no deploy takes up ends when the
+//! deploy it was promised for, or until [`Store::release`], even if no revision names it. A promise of which neither comes ends when the
 //! store is opened next.
 //!
 //! Everything here blocks. Dropping the store closes the database and frees the lock.
@@ -48,6 +48,7 @@ use crate::{Digest, FunctionName, Revision, RevisionNumber, Settings};
 use bundles::Bundles;
 use directory::Layout;
 use lock::StateLock;
+use temp::TempDir;
 
 pub use bundles::StoredBundle;
 pub use error::StoreError;
@@ -163,6 +164,19 @@ impl Store {
             *inner.promised.entry(*bundle).or_default() += 1;
         }
         held
+    }
+
+    /// Takes back one promise of a bundle that no deploy took up. The bundle goes if nothing names it and nobody else was promised it.
+    ///
+    /// # Errors
+    /// [`StoreError::Database`], [`StoreError::Damaged`]. The bundle is left to the next open then.
+    pub fn release(&self, bundle: &Digest) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        inner.take_up(bundle);
+        let condemned = self.condemn_unneeded(&inner, bundle);
+        // Deleted without the mutex.
+        drop(inner);
+        condemned.map(drop)
     }
 
     /// A revision as [`deploy`](Store::deploy) would make it now, but not stored. Its number is a guess: a
@@ -301,6 +315,12 @@ impl Store {
         }
         self.inner().promised.clear();
         Ok(())
+    }
+
+    /// Takes a bundle out of its place that nothing names and nobody was promised. Its files are deleted when what is returned is dropped.
+    fn condemn_unneeded(&self, inner: &Inner, bundle: &Digest) -> Result<Option<TempDir>, StoreError> {
+        let needed = inner.promised.contains_key(bundle) || registry::named_bundles(&inner.database)?.contains(bundle);
+        Ok((!needed).then(|| self.bundles.condemn(bundle)).flatten())
     }
 
     /// A panic while it was held cannot have left a transaction half done, so a poisoned mutex is taken.

@@ -6,7 +6,7 @@
 //! | `keys`, `signature`, `signed` | who may use the control API |
 //! | `invoke`, `events`, `event_stream`, `log_tail` | Invoke: waited for, streamed, in the background, with its log |
 //! | `functions`, `configuration`, `code` | what is created, changed and deleted |
-//! | `layers`, `layered` | layers: versions of them, and how they get into a function's code |
+//! | `layers`, `layered`, `promise` | layers: versions of them, how they get into a function's code, and what stays until then |
 //! | `event_config` | what becomes of events that fail |
 //! | `urls` | function URL configs |
 //! | `provisioned` | instances that are kept for a version |
@@ -35,6 +35,7 @@ mod layers;
 mod log_tail;
 mod lookup;
 mod pages;
+mod promise;
 mod provisioned;
 mod query;
 mod signature;

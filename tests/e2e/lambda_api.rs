@@ -288,6 +288,23 @@ async fn versions_stay_and_aliases_move() {
 }
 
 #[tokio::test]
+async fn a_dry_run_leaves_no_files() {
+    let server = Server::start().await;
+    let script = "
+common = dict(Runtime='python3.11', Role='arn:aws:iam::000000000000:role/any', Handler='app.handler')
+aws.create_function(FunctionName='dry', Code={'ZipFile': zipped(app_py='def handler(event, context): pass')}, **common)
+dry = aws.update_function_code(FunctionName='dry', ZipFile=zipped(app_py='pass'), DryRun=True)
+assert dry['CodeSha256'] != aws.get_function_configuration(FunctionName='dry')['CodeSha256'], dry
+";
+    judge(&server, script).await;
+    poll::until("the bundle of the function alone", async || {
+        let blobs = std::fs::read_dir(server.place().state().join("blobs/sha256")).expect("the store is there");
+        (blobs.count() == 1).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn provisioned_instances_stand_until_they_are_not_asked_for() {
     let place = Place::new();
     let server = Server::start_in(place, &[]).await;

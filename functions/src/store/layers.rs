@@ -91,11 +91,8 @@ impl Store {
             "DELETE FROM layer_versions WHERE name = ?1 AND number = ?2",
             params![name.as_str(), i64::try_from(number).unwrap_or(i64::MAX)],
         )?;
-        let named = registry::named_bundles(&inner.database)?.contains(&version.bundle);
         // Out of its place under the mutex, deleted without it.
-        let condemned = (!named && !inner.promised.contains_key(&version.bundle))
-            .then(|| self.bundles.condemn(&version.bundle))
-            .flatten();
+        let condemned = self.condemn_unneeded(&inner, &version.bundle)?;
         drop(inner);
         drop(condemned);
         Ok(gone > 0)
@@ -159,7 +156,12 @@ mod tests {
         assert!(store.remove_layer_version(&name, 1).unwrap());
         assert!(!store.remove_layer_version(&name, 1).unwrap());
         assert!(!store.layer(&one).exists() && store.layer(&two).is_dir());
+        // Whoever reads it meanwhile was promised it.
+        assert!(store.has_bundle(&two));
         assert!(store.remove_layer_version(&name, 2).unwrap());
+        assert!(store.layer(&two).is_dir());
+        store.release(&two).unwrap();
+        assert!(!store.layer(&two).exists() && !store.has_bundle(&two));
         let three = added(&store, "three");
         let third = store.publish_layer(&name, three, &labels).unwrap();
         assert_eq!(third.number, 3, "no number is used again");

@@ -3,14 +3,17 @@
 //! The zip comes from anybody who has the key pair; it goes through the same checks as every archive ([`functions::bundle`]): no path and no link
 //! leads out, nothing is there twice, and files and bytes are counted while they are unpacked.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use functions::{Digest, Store};
+use functions::Store;
 use serde::Deserialize;
 use sha2::Digest as _;
 
 use super::fault::Fault;
 use super::layered::{self, Layers};
+use super::promise::Promise;
 
 /// Most bytes of a zip: what Lambda takes in a call.
 const MOST_ZIP: usize = 50 * 1024 * 1024;
@@ -27,7 +30,7 @@ pub(super) struct Code {
 /// Code that is in the store.
 pub(super) struct Stored {
     /// The bundle.
-    pub(super) bundle: Digest,
+    pub(super) bundle: Promise,
     /// SHA-256 of the zip, in base64.
     pub(super) sha256: String,
     /// Bytes of the zip.
@@ -65,7 +68,7 @@ impl Code {
 }
 
 /// Takes a zip into the store, with the layers of its function. Blocks.
-pub(super) fn store(store: &Store, zip: &[u8], layers: &Layers) -> Result<Stored, Fault> {
+pub(super) fn store(store: &Arc<Store>, zip: &[u8], layers: &Layers) -> Result<Stored, Fault> {
     Ok(Stored {
         bundle: layered::assemble(store, &layered::Code::Zip(zip), layers)?,
         sha256: STANDARD.encode(sha2::Sha256::digest(zip)),
@@ -106,7 +109,7 @@ mod tests {
     #[test]
     fn bytes_that_are_no_zip_are_refused_without_a_path_of_ours() {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&dir.path().join("state")).unwrap();
+        let store = Arc::new(Store::open(&dir.path().join("state")).unwrap());
         let Err(fault) = super::store(&store, b"no zip", &Layers::These(Vec::new())) else {
             panic!("it was taken");
         };

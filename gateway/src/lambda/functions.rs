@@ -6,7 +6,8 @@
 use std::sync::Arc;
 
 use ::functions::published::{Facet, Labels, revision_id};
-use ::functions::{FunctionName, Revision};
+use ::functions::store::StoreError;
+use ::functions::{Digest, FunctionName, Revision};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,7 @@ use super::layered::{self, Layers};
 use super::layers;
 use super::lookup;
 use super::pages::{self, Page};
+use super::promise::Promise;
 use super::query::Parameters;
 use super::signed::Signed;
 use super::tags;
@@ -109,8 +111,9 @@ pub(super) async fn create(State(gateway): State<Arc<Gateway>>, signed: Signed) 
             return Err(exists(&name));
         }
         let revision = turn
-            .deploy(name.clone(), bundle, settings, Some(labels.clone()))
+            .deploy(name.clone(), bundle.bundle(), settings, Some(labels.clone()))
             .await?;
+        bundle.taken_up();
         if !asked.tags.is_empty() {
             let (store, name) = (gateway.store.clone(), name.clone());
             let tags = json!(asked.tags);
@@ -155,6 +158,12 @@ fn architectures(asked: &[String]) -> Result<(), Fault> {
     }
 }
 
+/// Keeps a bundle that is there; `None` when it is gone.
+async fn promised(gateway: &Arc<Gateway>, bundle: Digest) -> Result<Option<Promise>, Fault> {
+    let store = gateway.store.clone();
+    blocking(move || Ok(Promise::of(&store, bundle))).await
+}
+
 async fn stored(gateway: &Arc<Gateway>, code: &Code, layers: Layers) -> Result<Stored, Fault> {
     let (zip, store) = (code.zip()?, gateway.store.clone());
     blocking(move || code::store(&store, &zip, &layers)).await
@@ -197,7 +206,13 @@ pub(super) async fn update_code(
     let asked: UpdateCode = signed.document()?;
     architectures(&asked.architectures)?;
     let seen = unqualified(&gateway, &name, asked.revision_id.as_deref())?;
-    let Stored { bundle, sha256, size } = stored(&gateway, &asked.code, Layers::Of(seen.bundle)).await?;
+    let layers = match promised(&gateway, seen.bundle).await? {
+        Some(bundle) => Layers::Of(bundle),
+        // New code mends a function whose bundle was lost.
+        None if seen.settings.layers.is_empty() => Layers::These(Vec::new()),
+        None => return Err(layers::changed_meanwhile()),
+    };
+    let Stored { bundle, sha256, size } = stored(&gateway, &asked.code, layers).await?;
     change(
         gateway,
         name,
@@ -214,7 +229,7 @@ pub(super) async fn update_code(
                 code_size: size,
                 ..labels
             };
-            Ok((bundle, live.settings.clone(), labels))
+            Ok((Some(bundle), live.settings.clone(), labels))
         },
     )
     .await
@@ -239,9 +254,11 @@ pub(super) async fn update_configuration(
         Some(arns) => {
             let seen = unqualified(&gateway, &name, asked.revision_id.as_deref())?;
             let layers = layers::named(&gateway, arns).await?;
-            let (store, bundle) = (gateway.store.clone(), seen.bundle);
-            let these = Layers::These(layers.bundles);
-            let bundle = blocking(move || layered::assemble(&store, &layered::Code::Of(bundle), &these)).await?;
+            let code = promised(&gateway, seen.bundle)
+                .await?
+                .ok_or_else(layers::changed_meanwhile)?;
+            let (store, these) = (gateway.store.clone(), Layers::These(layers.bundles));
+            let bundle = blocking(move || layered::assemble(&store, &layered::Code::Of(code), &these)).await?;
             Some((seen.number, bundle, layers.sizes))
         }
         None => None,
@@ -256,23 +273,23 @@ pub(super) async fn update_configuration(
             let now = Some((&live.settings, labels));
             let (settings, labels) = asked.change.apply(&live.name, now, &gateway.runtimes)?;
             match layered {
-                None => Ok((live.bundle, settings, labels)),
+                None => Ok((None, settings, labels)),
                 Some((seen, ..)) if seen != live.number => Err(layers::changed_meanwhile()),
-                Some((_, bundle, layer_sizes)) => Ok((bundle, settings, Labels { layer_sizes, ..labels })),
+                Some((_, bundle, layer_sizes)) => Ok((Some(bundle), settings, Labels { layer_sizes, ..labels })),
             }
         },
     )
     .await
 }
 
-/// Makes a new revision out of the live one.
+/// Makes a new revision out of the live one. `make` says of which bundle, `None` for the one that it has.
 async fn change(
     gateway: Arc<Gateway>,
     name: String,
     wanted: Option<String>,
     publish: bool,
     dry: bool,
-    make: impl FnOnce(&Revision, Labels, &Gateway) -> Result<(::functions::Digest, ::functions::Settings, Labels), Fault>
+    make: impl FnOnce(&Revision, Labels, &Gateway) -> Result<(Option<Promise>, ::functions::Settings, Labels), Fault>
     + Send
     + 'static,
 ) -> Document {
@@ -286,15 +303,22 @@ async fn change(
         let (bundle, settings, labels) = make(&live, labels, &gateway)?;
         if dry {
             let draft = Revision {
-                bundle,
+                bundle: bundle.map_or(live.bundle, |bundle| bundle.bundle()),
                 settings,
                 ..(*live).clone()
             };
             return Ok(configuration::document(&draft, &labels, None, None));
         }
+        let bundle = match bundle {
+            Some(bundle) => bundle,
+            None => promised(&gateway, live.bundle)
+                .await?
+                .ok_or(StoreError::NoBundle { digest: live.bundle })?,
+        };
         let revision = turn
-            .deploy(live.name.clone(), bundle, settings, Some(labels.clone()))
+            .deploy(live.name.clone(), bundle.bundle(), settings, Some(labels.clone()))
             .await?;
+        bundle.taken_up();
         published(&gateway, &turn, &revision, &labels, publish).await
     });
     document.await.map(Json)

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ::functions::layers::{LayerLabels, LayerName, LayerVersion};
-use ::functions::{Digest, one_line};
+use ::functions::one_line;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -20,6 +20,7 @@ use super::fault::{Fault, Kind};
 use super::functions::{Document, blocking};
 use super::layered::Layers;
 use super::pages::{self, Page};
+use super::promise::Promise;
 use super::query::Parameters;
 use super::signed::Signed;
 use crate::gateway::Gateway;
@@ -41,8 +42,8 @@ pub(super) fn routes() -> Router<Arc<Gateway>> {
 
 /// Layers that a function names.
 pub(super) struct Named {
-    /// Their files.
-    pub(super) bundles: Vec<Digest>,
+    /// Their files, which stay as long as this.
+    pub(super) bundles: Vec<Promise>,
     /// Bytes of their zips.
     pub(super) sizes: Vec<u64>,
 }
@@ -61,10 +62,13 @@ pub(super) async fn named(gateway: &Arc<Gateway>, arns: &[String]) -> Result<Nam
     blocking(move || {
         let (mut bundles, mut sizes) = (Vec::new(), Vec::new());
         for (name, number) in wanted {
-            let version = store.layer_version(&name, number)?.ok_or_else(|| {
+            let found = store.layer_version(&name, number)?;
+            // One that goes between the two is not there either.
+            let promised = found.and_then(|version| Some((Promise::of(&store, version.bundle)?, version)));
+            let (bundle, version) = promised.ok_or_else(|| {
                 Fault::invalid(format!("Layer version {} does not exist.", version_arn(&name, number)))
             })?;
-            bundles.push(version.bundle);
+            bundles.push(bundle);
             sizes.push(version.labels.code_size);
         }
         Ok(Named { bundles, sizes })
@@ -215,7 +219,9 @@ async fn publish(
             code_sha256: stored.sha256,
             code_size: stored.size,
         };
-        Ok(store.publish_layer(&name, stored.bundle, &labels)?)
+        let version = store.publish_layer(&name, stored.bundle.bundle(), &labels)?;
+        stored.bundle.taken_up();
+        Ok(version)
     })
     .await?;
     Ok((StatusCode::CREATED, Json(document(&version))).into_response())
