@@ -12,7 +12,7 @@ use tokio::task::JoinError;
 use warm_pool::EvictScope;
 
 use crate::gateway::Gateway;
-use crate::lambda::{cors_of_urls, kept_of};
+use crate::lambda::{kept_of, rules_of_urls};
 
 /// The lock. Holding its guard is the right to change functions.
 #[derive(Debug, Default)]
@@ -104,11 +104,11 @@ impl Turn<'_> {
         let reading = tokio::task::spawn_blocking(move || {
             let published = store.published(&read)?;
             let kept = kept_of(&store, &read, &published)?;
-            Ok::<_, StoreError>((published, cors_of_urls(&store, &read)?, kept))
+            Ok::<_, StoreError>((published, rules_of_urls(&store, &read)?, kept))
         });
-        let (published, cors, kept) = reading.await??;
+        let (published, urls, kept) = reading.await??;
         self.gateway.live.publish(name.clone(), published);
-        self.gateway.live.set_cors(name.clone(), cors);
+        self.gateway.live.set_urls(name.clone(), urls);
         if let Some(live) = self.gateway.live.get(name) {
             self.gateway.pool.keep(&live, &kept);
         }

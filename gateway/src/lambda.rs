@@ -58,7 +58,7 @@ pub(crate) use address::{REGION, function_arn};
 pub use keys::{KeyError, KeyPair};
 pub(crate) use lookup::revision_of_alias;
 pub(crate) use provisioned::{Kept, kept as kept_of};
-pub(crate) use urls::{CorsOfUrls, cors as cors_of_urls};
+pub(crate) use urls::{Rules, rules as rules_of_urls};
 
 use crate::gateway::Gateway;
 use crate::request_id::RequestId;

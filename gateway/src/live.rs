@@ -20,8 +20,27 @@ pub struct Live {
     published: DashMap<FunctionName, Arc<Published>>,
     /// The functions whose calls are counted.
     reserved: DashMap<FunctionName, Arc<Reserved>>,
-    /// What function URL configs say about pages of other origins, by alias; empty for the function itself.
-    cors: DashMap<FunctionName, Vec<(String, Arc<Cors>)>>,
+    /// What function URL configs decide, by alias; empty for the function itself.
+    urls: DashMap<FunctionName, Vec<(String, Arc<UrlRules>)>>,
+}
+
+/// What the function URL config of a function, or of one of its aliases, decides about its calls by HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UrlRules {
+    /// About pages of other origins, in the place of the revision's own rules; `None` leaves those.
+    pub cors: Option<Cors>,
+    /// How replies go out.
+    pub delivery: Delivery,
+}
+
+/// How a reply goes out whose function makes it piece by piece.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Each piece when it is made.
+    #[default]
+    AsMade,
+    /// When all of it is there.
+    Whole,
 }
 
 impl Live {
@@ -34,7 +53,7 @@ impl Live {
                 .collect(),
             published: DashMap::new(),
             reserved: DashMap::new(),
-            cors: DashMap::new(),
+            urls: DashMap::new(),
         }
     }
 
@@ -68,11 +87,15 @@ impl Live {
         self.published.get(name).map(|entry| entry.value().clone())
     }
 
-    /// Sets how many calls of a function may be there at one time; `None` counts them no more. Calls that are there already are counted
-    /// no more either.
+    /// Sets how many calls of a function may be there at one time; `None` counts them no more. Calls that came while none were counted are
+    /// not counted later.
     pub fn reserve(&self, name: FunctionName, most: Option<u32>) {
         match most {
-            Some(most) => drop(self.reserved.insert(name, Reserved::new(most))),
+            Some(most) => self
+                .reserved
+                .entry(name)
+                .or_insert_with(|| Reserved::new(most))
+                .change(most),
             None => drop(self.reserved.remove(&name)),
         }
     }
@@ -82,21 +105,20 @@ impl Live {
         self.reserved.get(name).map(|entry| entry.value().clone())
     }
 
-    /// Sets what function URL configs of a function say about pages of other origins.
-    pub fn set_cors(&self, name: FunctionName, cors: Vec<(String, Arc<Cors>)>) {
-        if cors.is_empty() {
-            self.cors.remove(&name);
+    /// Sets what the function URL configs of a function decide.
+    pub fn set_urls(&self, name: FunctionName, urls: Vec<(String, Arc<UrlRules>)>) {
+        if urls.is_empty() {
+            self.urls.remove(&name);
         } else {
-            self.cors.insert(name, cors);
+            self.urls.insert(name, urls);
         }
     }
 
-    /// What the function URL config of a function, or of one of its aliases, says about pages of other origins. It holds in the place of the
-    /// revision's own.
-    pub fn cors(&self, name: &FunctionName, alias: Option<&str>) -> Option<Arc<Cors>> {
-        let all = self.cors.get(name)?;
+    /// What the function URL config of a function, or of one of its aliases, decides; `None` when it has none.
+    pub fn url(&self, name: &FunctionName, alias: Option<&str>) -> Option<Arc<UrlRules>> {
+        let all = self.urls.get(name)?;
         let alias = alias.unwrap_or_default();
-        all.iter().find(|(of, _)| of == alias).map(|(_, cors)| cors.clone())
+        all.iter().find(|(of, _)| of == alias).map(|(_, rules)| rules.clone())
     }
 
     /// Takes a function away, with its versions and aliases.
@@ -104,7 +126,7 @@ impl Live {
         self.revisions.remove(name);
         self.published.remove(name);
         self.reserved.remove(name);
-        self.cors.remove(name);
+        self.urls.remove(name);
     }
 
     /// The live revisions of all functions, in no order.

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 /// The places of one function.
 #[derive(Debug)]
 pub struct Reserved {
-    most: u32,
+    most: AtomicU32,
     taken: AtomicU32,
 }
 
@@ -20,21 +20,26 @@ impl Reserved {
     /// So many places. With none, the function is switched off.
     pub fn new(most: u32) -> Arc<Self> {
         Arc::new(Self {
-            most,
+            most: AtomicU32::new(most),
             taken: AtomicU32::new(0),
         })
     }
 
     /// How many places there are.
     pub fn most(&self) -> u32 {
-        self.most
+        self.most.load(Ordering::Relaxed)
+    }
+
+    /// From now on there are so many. Calls that have one keep it, and no other gets one while too many are taken.
+    pub fn change(&self, most: u32) {
+        self.most.store(most, Ordering::Relaxed);
     }
 
     /// Takes a place; `None` when none is free.
     pub fn enter(self: &Arc<Self>) -> Option<Permit> {
         self.taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |taken| {
-                (taken < self.most).then_some(taken + 1)
+                (taken < self.most()).then_some(taken + 1)
             })
             .ok()
             .map(|_| Permit(self.clone()))
@@ -59,5 +64,17 @@ mod tests {
         drop(first);
         assert!(reserved.enter().is_some());
         assert!(Reserved::new(0).enter().is_none());
+    }
+
+    #[test]
+    fn calls_that_are_there_count_when_the_number_changes() {
+        let reserved = Reserved::new(2);
+        let (first, second) = (reserved.enter(), reserved.enter());
+        reserved.change(1);
+        assert!(reserved.enter().is_none());
+        drop(first);
+        assert!(reserved.enter().is_none(), "the other one has the only place");
+        drop(second);
+        assert!(reserved.enter().is_some());
     }
 }

@@ -29,7 +29,7 @@ use crate::changes::Changes;
 use crate::exchange::Errors;
 use crate::gateway::{About, Gateway};
 use crate::lambda::concurrency::Concurrency;
-use crate::lambda::{CorsOfUrls, Kept, KeyError, KeyPair, cors_of_urls, kept_of};
+use crate::lambda::{Kept, KeyError, KeyPair, Rules, kept_of, rules_of_urls};
 use crate::limits::HeadLimits;
 use crate::live::Live;
 use crate::logs::Logs;
@@ -183,7 +183,7 @@ pub struct Opened {
     store: Arc<Store>,
     published: Vec<(FunctionName, Published)>,
     reserved: Vec<(FunctionName, Concurrency)>,
-    cors: Vec<(FunctionName, CorsOfUrls)>,
+    urls: Vec<(FunctionName, Rules)>,
     kept: Vec<(FunctionName, Kept)>,
     keys: KeyPair,
     logs: Logs,
@@ -203,16 +203,16 @@ impl Opened {
             let published = store.all_published()?;
             let reserved = store.all_of_facet(Facet::Concurrency)?;
             let names = store.list().into_iter().map(|live| live.name.clone());
-            let cors = names.map(|name| Ok::<_, StoreError>((name.clone(), cors_of_urls(&store, &name)?)));
-            let cors = cors.collect::<Result<Vec<_>, _>>()?;
+            let urls = names.map(|name| Ok::<_, StoreError>((name.clone(), rules_of_urls(&store, &name)?)));
+            let urls = urls.collect::<Result<Vec<_>, _>>()?;
             let kept = published
                 .iter()
                 .map(|(name, published)| Ok((name.clone(), kept_of(&store, name, published)?)));
             let kept = kept.collect::<Result<Vec<_>, StoreError>>()?;
             let keys = KeyPair::open(&state_dir)?;
-            Ok::<_, ServeError>((store, published, reserved, cors, kept, keys, logs, HostRuntimes::find()))
+            Ok::<_, ServeError>((store, published, reserved, urls, kept, keys, logs, HostRuntimes::find()))
         });
-        let (store, published, reserved, cors, kept, keys, logs, runtimes) = opening.await??;
+        let (store, published, reserved, urls, kept, keys, logs, runtimes) = opening.await??;
         let public = Listener::tcp(config.listen)?;
         make_parent(&config.admin_socket).map_err(ServeError::Directory)?;
         let admin = Listener::unix(&config.admin_socket)?;
@@ -222,7 +222,7 @@ impl Opened {
             store: Arc::new(store),
             published,
             reserved,
-            cors,
+            urls,
             kept,
             keys,
             logs,
@@ -261,7 +261,7 @@ impl Opened {
             store,
             published,
             reserved,
-            cors,
+            urls,
             kept,
             keys,
             logs,
@@ -281,8 +281,8 @@ impl Opened {
         for (name, Concurrency { reserved }) in reserved {
             live.reserve(name, Some(reserved));
         }
-        for (name, cors) in cors {
-            live.set_cors(name, cors);
+        for (name, urls) in urls {
+            live.set_urls(name, urls);
         }
         for (name, kept) in kept {
             if let Some(revision) = live.get(&name) {

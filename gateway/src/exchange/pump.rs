@@ -22,12 +22,13 @@ use axum::body::Body;
 use bytes::Bytes;
 use functions::wire::InstanceFrame;
 use http_body::Frame;
-use tokio::sync::mpsc;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use tokio::sync::{mpsc, oneshot};
 use warm_pool::{Lane, LaneError, Poison};
 
 use super::held::Held;
 use super::upload::Upload;
-use super::{Failed, http, lambda};
+use super::{Failed, MOST_RESULT, http, lambda};
 use crate::deadline::Deadline;
 
 /// Bytes of a reply that wait for the caller.
@@ -112,6 +113,26 @@ impl Flow {
         let (sender, receiver) = mpsc::channel(1);
         tokio::spawn(async move { ended(self.run(&sender).await) });
         Body::new(Flowing { receiver, ended: false })
+    }
+
+    /// All of it, once the function has come to its end.
+    ///
+    /// # Errors
+    /// [`Failed::ResultTooLarge`] as soon as it is over [`MOST_RESULT`], else how it broke off.
+    pub(crate) async fn gather(self) -> Result<Bytes, Failed> {
+        let (tell, told) = oneshot::channel();
+        let body = self.start(move |ended| drop(tell.send(ended)));
+        match Limited::new(body, MOST_RESULT).collect().await {
+            Ok(body) => {
+                told.await.unwrap_or(Err(Failed::ClientGone))?;
+                Ok(body.to_bytes())
+            }
+            Err(error) if error.is::<LengthLimitError>() => Err(Failed::ResultTooLarge),
+            Err(_) => {
+                told.await.unwrap_or(Err(Failed::ClientGone))?;
+                Err(Failed::ClientGone)
+            }
+        }
     }
 
     /// Lets it flow to nobody: the caller gets the head alone (HEAD, 204), and the function runs to its end all the same.

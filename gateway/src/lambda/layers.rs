@@ -109,6 +109,12 @@ fn read_name(text: &str) -> Result<LayerName, Fault> {
         .map_err(|error| Fault::invalid(format!("{:?}: {error}", one_line(text, 200))))
 }
 
+/// The number of a version in a path.
+fn read_number(text: &str) -> Result<u64, Fault> {
+    text.parse()
+        .map_err(|_| Fault::invalid(format!("{:?} is not the number of a version", one_line(text, 40))))
+}
+
 /// The version that an ARN means.
 fn read_version(arn: &str) -> Result<(LayerName, u64), Fault> {
     let read = parts(arn).and_then(|rest| {
@@ -230,10 +236,10 @@ async fn publish(
 /// GetLayerVersion.
 async fn get_version(
     State(gateway): State<Arc<Gateway>>,
-    Path((name, number)): Path<(String, u64)>,
+    Path((name, number)): Path<(String, String)>,
     _signed: Signed,
 ) -> Document {
-    let name = read_name(&name)?;
+    let (name, number) = (read_name(&name)?, read_number(&number)?);
     version(gateway, name, number).await
 }
 
@@ -251,10 +257,10 @@ async fn version(gateway: Arc<Gateway>, name: LayerName, number: u64) -> Documen
 /// DeleteLayerVersion. One that is not there is no error. Functions that use it have its files in their own code.
 async fn delete_version(
     State(gateway): State<Arc<Gateway>>,
-    Path((name, number)): Path<(String, u64)>,
+    Path((name, number)): Path<(String, String)>,
     _signed: Signed,
 ) -> Result<StatusCode, Fault> {
-    let (name, store) = (read_name(&name)?, gateway.store.clone());
+    let (name, number, store) = (read_name(&name)?, read_number(&number)?, gateway.store.clone());
     blocking(move || Ok(store.remove_layer_version(&name, number)?)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -365,5 +371,9 @@ mod tests {
             );
         }
         assert!(read_name("a/b").is_err());
+        assert_eq!(read_number("7").unwrap(), 7);
+        for bad in ["", "x", "-1", "1.0"] {
+            assert_eq!(read_number(bad).unwrap_err().kind(), Kind::InvalidParameter);
+        }
     }
 }

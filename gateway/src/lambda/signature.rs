@@ -255,18 +255,13 @@ fn decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(bytes.len());
     let mut at = 0;
     while at < bytes.len() {
-        let digits = bytes
-            .get(at + 1..at + 3)
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        match digits
-            .filter(|_| bytes[at] == b'%')
-            .map(|digits| u8::from_str_radix(digits, 16))
-        {
-            Some(Ok(byte)) => {
+        let coded = bytes.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match coded.and_then(|digits| byte(digits[0], digits[1])) {
+            Some(byte) => {
                 out.push(byte);
                 at += 3;
             }
-            _ => {
+            None => {
                 out.push(bytes[at]);
                 at += 1;
             }
@@ -299,13 +294,19 @@ fn hex(bytes: &[u8]) -> String {
 
 fn unhex(text: &str) -> Option<[u8; 32]> {
     let mut bytes = [0; 32];
-    if text.len() != 64 || !text.is_ascii() {
+    if text.len() != 64 {
         return None;
     }
-    for (byte, at) in bytes.iter_mut().zip((0..64).step_by(2)) {
-        *byte = u8::from_str_radix(&text[at..at + 2], 16).ok()?;
+    for (into, digits) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *into = byte(digits[0], digits[1])?;
     }
     Some(bytes)
+}
+
+/// The byte of two hexadecimal digits, and of nothing else: a number may have a sign, a digit may not.
+fn byte(high: u8, low: u8) -> Option<u8> {
+    let digit = |of: u8| char::from(of).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
 }
 
 #[cfg(test)]

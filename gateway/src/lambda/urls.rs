@@ -1,6 +1,7 @@
 //! Function URL configs: CreateFunctionUrlConfig, GetFunctionUrlConfig, UpdateFunctionUrlConfig, DeleteFunctionUrlConfig, ListFunctionUrlConfigs.
 //!
-//! Functions answer at their hosts with a config or without one. A config says what it is asked for and decides about pages of other origins.
+//! Functions answer at their hosts with a config or without one. A config decides about pages of other origins, and whether a reply goes out
+//! while it is made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ use super::query::Parameters;
 use super::signed::Signed;
 use crate::changes::whole;
 use crate::gateway::Gateway;
+use crate::live::{Delivery, UrlRules};
 use crate::resolve::is_host_label;
 
 /// A config, as it is kept.
@@ -47,8 +49,8 @@ enum InvokeMode {
     ResponseStream,
 }
 
-/// Rules about pages of other origins, by alias; empty for the function itself.
-pub(crate) type CorsOfUrls = Vec<(String, Arc<Cors>)>;
+/// What configs decide, by alias; empty for the function itself.
+pub(crate) type Rules = Vec<(String, Arc<UrlRules>)>;
 
 /// What a client asks for. What is left out stays as it is, or has its default.
 #[derive(Debug, Default, Deserialize)]
@@ -217,7 +219,7 @@ async fn change(
         blocking(move || {
             let (store, live) = (&changing.store, &changing.live);
             let to = facet::change(store, &place.name, (Facet::Url, place.key()), |now| make(now, &place))?;
-            live.set_cors(place.name.clone(), cors(store, &place.name)?);
+            live.set_urls(place.name.clone(), rules(store, &place.name)?);
             Ok(to.map(|config| place.document(&changing, &config)))
         })
         .await
@@ -225,13 +227,20 @@ async fn change(
     .await
 }
 
-/// What the configs of a function say about pages of other origins, by alias. For a caller on the blocking pool.
-pub(crate) fn cors(store: &::functions::Store, name: &FunctionName) -> Result<CorsOfUrls, StoreError> {
+/// What the configs of a function decide. For a caller on the blocking pool.
+pub(crate) fn rules(store: &::functions::Store, name: &FunctionName) -> Result<Rules, StoreError> {
     let configs: BTreeMap<String, UrlConfig> = store.facets(name, Facet::Url)?;
-    let rules = configs.into_iter();
-    Ok(rules
-        .filter_map(|(alias, config)| Some((alias, Arc::new(config.cors?))))
-        .collect())
+    let rules = configs.into_iter().map(|(alias, config)| {
+        let rules = UrlRules {
+            cors: config.cors,
+            delivery: match config.invoke_mode {
+                InvokeMode::Buffered => Delivery::Whole,
+                InvokeMode::ResponseStream => Delivery::AsMade,
+            },
+        };
+        (alias, Arc::new(rules))
+    });
+    Ok(rules.collect())
 }
 
 /// CreateFunctionUrlConfig.

@@ -115,7 +115,7 @@ pub(super) async fn list(
         let published = gateway.live.published(&name).unwrap_or_default();
         let numbers = published.versions.keys().map(|number| Qualifier::Version(*number));
         let all: Vec<Qualifier> = std::iter::once(Qualifier::Latest).chain(numbers).collect();
-        let (shown, next) = pages::cut(all, &page, Qualifier::to_string)?;
+        let (shown, next) = pages::cut(all, &page, place)?;
         let shown = shown.into_iter().map(|qualifier| {
             let address = Address {
                 name: name.clone(),
@@ -127,6 +127,14 @@ pub(super) async fn list(
         Ok(Json(pages::document("Versions", shown, next)))
     })
     .await
+}
+
+/// Where a version stands in the list: text that is in the order of the numbers.
+fn place(qualifier: &Qualifier) -> String {
+    match qualifier {
+        Qualifier::Version(number) => format!("{number:020}"),
+        other => other.to_string(),
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -353,4 +361,19 @@ pub(super) async fn delete_alias(
         Ok(StatusCode::NO_CONTENT)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_versions_goes_on_behind_one_that_was_deleted_meanwhile() {
+        let numbers = (1..=12).filter(|number| *number != 9).map(Qualifier::Version);
+        let all: Vec<_> = std::iter::once(Qualifier::Latest).chain(numbers).collect();
+        let marker = place(&Qualifier::Version(9));
+        let page: Page = serde_json::from_value(json!({ "Marker": marker })).unwrap();
+        let (shown, next) = pages::cut(all, &page, place).unwrap();
+        assert_eq!((shown, next), ((10..=12).map(Qualifier::Version).collect(), None));
+    }
 }

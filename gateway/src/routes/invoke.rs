@@ -21,6 +21,7 @@ use crate::exchange::{self, Answer, Asked, Content, Errors, Failed, Upload};
 use crate::gateway::Gateway;
 use crate::invocation::Invocation;
 use crate::limits;
+use crate::live::Delivery;
 use crate::outcome::{Code, Outcome, Retry};
 use crate::reply;
 use crate::request_id::RequestId;
@@ -52,9 +53,11 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
         Ok(revision) => revision,
         Err(unanswered) => return unanswered.response,
     };
-    let of_url = gateway.live.cors(&call.name, call.alias.as_deref());
-    let Some(cors) = of_url.as_deref().or(revision.settings.cors.as_ref()) else {
-        return run(gateway, revision, call, request)
+    let url = gateway.live.url(&call.name, call.alias.as_deref());
+    let delivery = url.as_deref().map(|rules| rules.delivery).unwrap_or_default();
+    let of_url = url.as_deref().and_then(|rules| rules.cors.as_ref());
+    let Some(cors) = of_url.or(revision.settings.cors.as_ref()) else {
+        return run(gateway, revision, call, delivery, request)
             .await
             .unwrap_or_else(|unanswered| unanswered.response);
     };
@@ -64,7 +67,8 @@ pub(crate) async fn invoke(gateway: &Arc<Gateway>, call: Call, request: Request<
         return answer;
     }
     let origin = head.headers.get(header::ORIGIN).cloned();
-    let answered = run(gateway, revision.clone(), call, Request::from_parts(head, body)).await;
+    let request = Request::from_parts(head, body);
+    let answered = run(gateway, revision.clone(), call, delivery, request).await;
     let mut response = answered.unwrap_or_else(|unanswered| unanswered.response);
     cors::mark(cors, origin.as_ref(), response.headers_mut());
     response
@@ -86,7 +90,7 @@ pub(crate) async fn answer(
     call: Call,
     request: Request<Body>,
 ) -> Result<Response<Body>, Box<Unanswered>> {
-    run(gateway, find(gateway, &call)?, call, request).await
+    run(gateway, find(gateway, &call)?, call, Delivery::AsMade, request).await
 }
 
 /// The revision that is called: the live one, or that of the alias.
@@ -113,6 +117,7 @@ async fn run(
     gateway: &Arc<Gateway>,
     revision: Arc<Revision>,
     call: Call,
+    delivery: Delivery,
     request: Request<Body>,
 ) -> Result<Response<Body>, Box<Unanswered>> {
     let (mut head, body) = request.into_parts();
@@ -133,7 +138,14 @@ async fn run(
             }
         }
     };
-    match answered.await.and_then(|answer| checked(gateway, &call, answer)) {
+    let answered = answered.await.and_then(|answer| checked(gateway, &call, answer));
+    let delivered = match answered {
+        Ok(answer) if delivery == Delivery::Whole && head.method != Method::HEAD => whole(answer)
+            .await
+            .map_err(|failed| failure(failed, gateway.errors, &invocation)),
+        answered => answered,
+    };
+    match delivered {
         Ok(answer) => {
             let trailers = answer.trailers().filter(|_| takes_trailers);
             let mut response = respond(answer, &head.method, invocation);
@@ -366,6 +378,21 @@ fn checked(gateway: &Gateway, call: &Call, mut answer: Answer) -> Result<Answer,
             let text = "the function answered with something that is no HTTP reply";
             Err(Outcome::new(Code::BadReply, text).detail(format!("the function's reply: {error}")))
         }
+    }
+}
+
+/// Waits for the rest of an answer that flows. One without a body flows to nobody, as ever.
+async fn whole(answer: Answer) -> Result<Answer, Failed> {
+    match answer.body {
+        Content::Flowing(flow) if !reply::is_bodiless(answer.head.status) => {
+            let body = flow.gather().await?;
+            Ok(Answer {
+                length: Some(body.len() as u64),
+                body: Content::Whole(body),
+                ..answer
+            })
+        }
+        body => Ok(Answer { body, ..answer }),
     }
 }
 

@@ -93,3 +93,57 @@ aws.delete_alias(FunctionName=NAME, Name="prod")
 aws.create_alias(FunctionName=NAME, Name="prod", FunctionVersion="1")
 refused("ResourceNotFoundException", 404, aws.get_function_url_config, FunctionName=NAME, Qualifier="prod")
 assert call(alias["FunctionUrl"], Origin="https://b.example")[1]["access-control-allow-origin"] == "https://mine"
+
+# A reply that is made piece by piece goes out when all of it is there, or as it is made.
+streams = """
+def handler(event, context):
+    what = event["rawQueryString"]
+
+    def pieces():
+        yield b"first"
+        for _ in range({"big": 8, "fail": 3}.get(what, 0)):
+            yield b"x" * 1024 * 1024
+        if what == "fail":
+            raise ValueError("in the middle")
+
+    return {"statusCode": 201, "headers": {"x-what": "streams"}, "body": pieces()}
+"""
+aws.create_function(
+    FunctionName="streams", Runtime="python3.11", Role="arn:aws:iam::000000000000:role/any", Handler="app.handler", Timeout=30,
+    Code={"ZipFile": zipped(app_py=streams)},
+)
+
+
+def piecewise(what, method="GET"):
+    import http.client
+
+    connection = http.client.HTTPConnection("127.0.0.1", int(PORT), timeout=60)
+    connection.request(method, f"/?{what}", headers={"Host": f"streams.localhost:{PORT}"})
+    answer = connection.getresponse()
+    try:
+        return answer.status, answer.headers, answer.read()
+    except http.client.IncompleteRead as broken:
+        return answer.status, answer.headers, broken
+    finally:
+        connection.close()
+
+
+def flows(what):
+    status, headers, body = piecewise(what)
+    assert (status, headers["transfer-encoding"], headers["content-length"]) == (201, "chunked", None), (status, headers.items())
+    return body
+
+
+assert flows("") == b"first" and len(flows("big")) == 5 + 8 * 1024 * 1024
+assert isinstance(flows("fail"), Exception)
+aws.create_function_url_config(FunctionName="streams", AuthType="NONE")
+status, headers, body = piecewise("")
+assert (status, headers["content-length"], headers["x-what"], body) == (201, "5", "streams", b"first"), (status, headers.items())
+assert headers["transfer-encoding"] is None, headers.items()
+assert piecewise("", "HEAD")[0] == 201
+for what, code in (("big", "bad_reply"), ("fail", "function_error")):
+    status, headers, body = piecewise(what)
+    assert status == 502 and json.loads(body)["error"]["code"] == code, (status, body[:300])
+aws.update_function_url_config(FunctionName="streams", InvokeMode="RESPONSE_STREAM")
+assert flows("") == b"first" and len(flows("big")) == 5 + 8 * 1024 * 1024
+aws.delete_function(FunctionName="streams")

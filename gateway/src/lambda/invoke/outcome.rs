@@ -10,7 +10,6 @@ use functions::BootId;
 use functions::payload::{ReplyHead, SEPARATOR};
 use functions::wire::Failure;
 use http::header::SET_COOKIE;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -178,21 +177,7 @@ pub(super) async fn gathered(answer: Answer) -> Result<(BootId, Duration, Bytes)
         Content::Whole(body) => body,
         // Nobody asked for another protocol.
         Content::Tunnel(_) => return Err(Failed::HungUp),
-        Content::Flowing(flow) => {
-            let (tell, told) = tokio::sync::oneshot::channel();
-            let body = flow.start(move |ended| drop(tell.send(ended)));
-            match Limited::new(body, MOST_RESULT).collect().await {
-                Ok(body) => {
-                    told.await.unwrap_or(Err(Failed::ClientGone))?;
-                    body.to_bytes()
-                }
-                Err(error) if error.is::<LengthLimitError>() => return Err(Failed::ResultTooLarge),
-                Err(_) => {
-                    told.await.unwrap_or(Err(Failed::ClientGone))?;
-                    return Err(Failed::ClientGone);
-                }
-            }
-        }
+        Content::Flowing(flow) => flow.gather().await?,
     };
     let document = document(head, &body);
     if document.len() > MOST_RESULT {
