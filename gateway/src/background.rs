@@ -169,6 +169,14 @@ impl Named {
     }
 }
 
+/// Whether no call of the function may be there: its reserved concurrency is 0.
+fn is_switched_off(gateway: &Gateway, function: &FunctionName) -> bool {
+    gateway
+        .live
+        .reserved(function)
+        .is_some_and(|reserved| reserved.most() == 0)
+}
+
 async fn run(gateway: &Arc<Gateway>, mut job: impl Job, named: &Named) -> Metric {
     let accepted = Instant::now();
     let mut wait = FIRST_WAIT;
@@ -177,6 +185,8 @@ async fn run(gateway: &Arc<Gateway>, mut job: impl Job, named: &Named) -> Metric
             Attempt::Done => return Metric::Done,
             Attempt::Never(reason) => break (Lost::Never, reason),
             Attempt::Again(pause, reason) => (pause, reason),
+            // Who switched the function off does not want it to run in hours, and it would take the room of others until then.
+            Attempt::Later(reason) if is_switched_off(gateway, job.function()) => break (Lost::Never, reason),
             Attempt::Later(reason) => {
                 let pause = wait;
                 wait = (wait * 2).min(LONGEST_WAIT);

@@ -143,7 +143,8 @@ impl Failed {
                 Code::BadReply,
                 "the function's server closed the connection before its reply was complete",
             ),
-            Self::Reply(_) | Self::NotHttp(_) | Self::ResultTooLarge => match errors {
+            Self::ResultTooLarge => Outcome::new(Code::BadReply, "the function's reply is longer than it may be"),
+            Self::Reply(_) | Self::NotHttp(_) => match errors {
                 Errors::Exposed => Outcome::new(Code::BadReply, detail.clone()),
                 Errors::Hidden => Outcome::new(
                     Code::BadReply,

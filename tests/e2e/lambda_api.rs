@@ -230,9 +230,13 @@ async fn an_event_that_would_be_too_old_does_not_run_again() {
 async fn a_destination_is_told_how_an_event_ended() {
     let server = Server::start().await;
     judge(&server, include_str!("lambda_api/event_config.py")).await;
-    let records = records(&server, "told", 2).await;
-    assert_eq!(records.len(), 2);
-    for (n, condition, count) in [(1, "Success", 1), (2, "RetriesExhausted", 1)] {
+    let records = records(&server, "told", 3).await;
+    assert_eq!(records.len(), 3);
+    for (n, of, condition, count) in [
+        (1, "worker", "Success", 1),
+        (2, "worker", "RetriesExhausted", 1),
+        (3, "off", "RetriesExhausted", 0),
+    ] {
         let record = records.iter().find(|record| record["requestPayload"]["n"] == n);
         let record = record.expect("there is a record of each event");
         let context = &record["requestContext"];
@@ -241,10 +245,11 @@ async fn a_destination_is_told_how_an_event_ended() {
         assert!(
             context["functionArn"]
                 .as_str()
-                .is_some_and(|arn| arn.ends_with(":worker:$LATEST")),
+                .is_some_and(|arn| arn.ends_with(&format!(":{of}:$LATEST"))),
             "{record}"
         );
         match condition {
+            _ if count == 0 => assert!(record.get("responsePayload").is_none(), "{record}"),
             "Success" => assert_eq!(record["responsePayload"], serde_json::json!({ "got": 1 }), "{record}"),
             _ => {
                 assert_eq!(record["responseContext"]["functionError"], "Unhandled", "{record}");

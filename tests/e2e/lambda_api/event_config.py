@@ -36,3 +36,9 @@ for event in ({"n": 1}, {"n": 2, "fail": True}):
     accepted = aws.invoke(FunctionName="worker", InvocationType="Event", Payload=json.dumps(event))
     assert accepted["StatusCode"] == 202
     print("REQUEST", accepted["ResponseMetadata"]["RequestId"])
+
+# An event of a function that is switched off is given up at once, not in six hours.
+aws.create_function(FunctionName="off", Code={"ZipFile": zipped(app_py=code)}, **common)
+aws.put_function_concurrency(FunctionName="off", ReservedConcurrentExecutions=0)
+aws.put_function_event_invoke_config(FunctionName="off", DestinationConfig={"OnFailure": {"Destination": ARN + "told"}})
+assert aws.invoke(FunctionName="off", InvocationType="Event", Payload=json.dumps({"n": 3}))["StatusCode"] == 202
