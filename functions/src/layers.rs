@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 
+/// Most layers of a function: Lambda's own bound.
+pub const MOST_LAYERS: usize = 5;
 /// Longest name.
 const MOST_NAME: usize = 64;
 

@@ -98,9 +98,9 @@ impl Pool {
         }
     }
 
-    /// Says which revisions of the function whose `live` revision this is keep how many instances although nobody calls them, whether they are live or not: these, at most
-    /// [`scale.max`](functions::Settings) each, and no others. A count of 0 is not to be in it. Holds beside the minimum of the live
-    /// revision, of which the larger number counts, and until it is said anew or the function is removed.
+    /// Says how many instances revisions of a function keep although nobody calls them, live or not: these, at most
+    /// [`scale.max`](functions::Settings) each, and no others. A count of 0 is not to be in it. It holds beside the minimum of the `live`
+    /// revision, of which the larger number counts, until it is said anew or the function is removed.
     pub fn keep(&self, live: &Revision, wanted: &[(Arc<Revision>, u32)]) {
         loop {
             let fleet = match self.driver.find(&live.name) {
@@ -124,9 +124,9 @@ impl Pool {
         self.driver.find(name).map(|fleet| fleet.kept()).unwrap_or_default()
     }
 
-    /// Every revision but `keep`, and those that [`keep`](Pool::keep) instances of their own, drains: its idle instances go now, its busy ones when their calls are done, and calls that wait
-    /// for it are still served. `None` says that the function was removed: new calls of what is known of it are refused, and its metrics
-    /// end.
+    /// Every revision but `keep`, and those of which [`keep`](Pool::keep) keeps some, drains: its idle instances go now, its busy ones
+    /// when their calls are done, and calls that wait for it are still served. `None` says that the function was removed: new calls of
+    /// what is known of it are refused, and its metrics end.
     pub fn retire(&self, name: &FunctionName, keep: Option<RevisionNumber>) {
         match keep {
             None => self.driver.remove(name),

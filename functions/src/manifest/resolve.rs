@@ -10,6 +10,7 @@ use super::typed::Manifest;
 use super::watchdog;
 use crate::cors::CorsError;
 use crate::detect::Detected;
+use crate::layers::MOST_LAYERS;
 use crate::{ByteSize, FunctionName, one_line};
 
 /// Largest event of a handler, raw: the body limit of Lambda's synchronous invocations.
@@ -22,8 +23,6 @@ const HANDLER_SHOWN: usize = 500;
 const ENV_COUNT: usize = 256;
 /// Most bytes of all environment variables: half of what Linux takes for one string of an exec.
 const ENV_BYTES: usize = 64 * 1024;
-/// Most layers: Lambda's own bound.
-const LAYERS_COUNT: usize = 5;
 /// Longest name of a layer, in bytes.
 const LAYER_LENGTH: usize = 512;
 /// Most arguments.
@@ -144,7 +143,7 @@ pub enum ResolveError {
         bytes: usize,
     },
     /// Too many layers.
-    #[error("{count} layers, at most {LAYERS_COUNT} are allowed")]
+    #[error("{count} layers, at most {MOST_LAYERS} are allowed")]
     LayersCount {
         /// How many.
         count: usize,
@@ -469,7 +468,7 @@ fn check_handler(runtime: Runtime, handler: &str) -> Result<(), ResolveError> {
 }
 
 fn check_layers(layers: &[String]) -> Result<(), ResolveError> {
-    if layers.len() > LAYERS_COUNT {
+    if layers.len() > MOST_LAYERS {
         return Err(ResolveError::LayersCount { count: layers.len() });
     }
     match layers

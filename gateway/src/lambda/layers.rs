@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use ::functions::layers::{LayerLabels, LayerName, LayerVersion};
+use ::functions::layers::{LayerLabels, LayerName, LayerVersion, MOST_LAYERS};
 use ::functions::one_line;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -48,8 +48,15 @@ pub(super) struct Named {
     pub(super) sizes: Vec<u64>,
 }
 
-/// Finds the layers of these ARNs.
-pub(super) async fn named(gateway: &Arc<Gateway>, arns: &[String]) -> Result<Named, Fault> {
+/// Reads the ARNs of the layers of one function.
+fn read_all(arns: &[String]) -> Result<Vec<(LayerName, u64)>, Fault> {
+    // Before any of them is unpacked, which may be half a gigabyte each.
+    if arns.len() > MOST_LAYERS {
+        return Err(Fault::invalid(format!(
+            "Layers has {}, at most {MOST_LAYERS} are allowed",
+            arns.len()
+        )));
+    }
     let wanted: Vec<(LayerName, u64)> = arns.iter().map(|arn| read_version(arn)).collect::<Result<_, _>>()?;
     for (at, (name, _)) in wanted.iter().enumerate() {
         if wanted[..at].iter().any(|(before, _)| before == name) {
@@ -58,7 +65,12 @@ pub(super) async fn named(gateway: &Arc<Gateway>, arns: &[String]) -> Result<Nam
             )));
         }
     }
-    let store = gateway.store.clone();
+    Ok(wanted)
+}
+
+/// Finds the layers of these ARNs.
+pub(super) async fn named(gateway: &Arc<Gateway>, arns: &[String]) -> Result<Named, Fault> {
+    let (wanted, store) = (read_all(arns)?, gateway.store.clone());
     blocking(move || {
         let (mut bundles, mut sizes) = (Vec::new(), Vec::new());
         for (name, number) in wanted {
@@ -370,6 +382,20 @@ mod tests {
                 said.message()
             );
         }
+        let arns = |count: u64| -> Vec<String> {
+            (0..count)
+                .map(|at| version_arn(&format!("layer-{at}").parse().unwrap(), 1))
+                .collect()
+        };
+        assert_eq!(read_all(&arns(5)).unwrap().len(), 5);
+        assert!(read_all(&arns(6)).unwrap_err().message().contains("at most 5"));
+        let twice = [version_arn(&name, 1), version_arn(&name, 2)];
+        assert!(
+            read_all(&twice)
+                .unwrap_err()
+                .message()
+                .contains("can't be used together")
+        );
         assert!(read_name("a/b").is_err());
         assert_eq!(read_number("7").unwrap(), 7);
         for bad in ["", "x", "-1", "1.0"] {

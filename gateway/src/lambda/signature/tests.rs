@@ -177,6 +177,15 @@ fn a_claim_that_is_none_says_why() {
     }
 }
 
+#[test]
+fn a_digit_has_no_sign() {
+    assert_eq!(decode("%2f%2F%+f%-1%zz%4"), b"//%+f%-1%zz%4");
+    assert!(unhex(&"0f".repeat(32)).is_some());
+    for bad in ["+f".repeat(32), "0f".repeat(31), "é".repeat(32)] {
+        assert_eq!(unhex(&bad), None);
+    }
+}
+
 proptest! {
     #[test]
     fn no_header_makes_it_panic(line in "\\PC{0,200}", time in "\\PC{0,20}") {
