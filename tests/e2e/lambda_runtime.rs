@@ -146,6 +146,16 @@ async fn a_runtime_that_ends_or_is_late_is_replaced() {
 }
 
 #[tokio::test]
+async fn an_answer_that_breaks_off_is_the_end_of_its_call_alone_unless_its_process_ended() {
+    let server = serving(&[]).await;
+    let first = get(&server, "/x").await.good();
+    assert_eq!(get(&server, "/cut").await.error(502), "function_error");
+    assert_eq!(get(&server, "/x").await.good().instance(), first.instance());
+    assert_eq!(get(&server, "/cut-and-exit").await.error(502), "function_exited");
+    assert_ne!(get(&server, "/x").await.good().instance(), first.instance());
+}
+
+#[tokio::test]
 async fn a_runtime_that_can_not_start_says_why() {
     let server = Server::start().await;
     let source = Source::empty().executable("bootstrap", BOOTSTRAP);

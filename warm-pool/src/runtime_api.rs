@@ -22,6 +22,8 @@
 mod desk;
 mod extensions;
 mod extensions_api;
+mod question;
+mod reply;
 mod resident_api;
 mod serve;
 #[cfg(test)]

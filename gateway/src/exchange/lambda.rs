@@ -83,7 +83,10 @@ pub(super) async fn event(mut lease: Lease, invoke: Invoke, event: Bytes, deadli
         biased;
         said = answer => match said {
             Ok(said) => said,
-            Err(_) => return Err(held.gone(ended.await)),
+            Err(_) => {
+                let fate = held.lease().obituary().await;
+                return Err(held.gone(fate));
+            }
         },
         fate = &mut ended => return Err(held.gone(fate)),
         () = deadline.passed() => {
@@ -101,10 +104,7 @@ pub(super) async fn event(mut lease: Lease, invoke: Invoke, event: Bytes, deadli
                 false => Err(Failed::ResultTooLarge),
             }
         }
-        Said::Failed(failure) => {
-            held.finish();
-            Err(Failed::Function(Box::new(failure)))
-        }
+        Said::Failed(failure) => Err(failed(held, failure).await),
         Said::Crashed(failure) => {
             held.poison(Poison::Exited);
             Err(Failed::Function(Box::new(failure)))
@@ -181,7 +181,7 @@ impl Begun {
     }
 }
 
-/// A stream ended in an error: the runtime told it, or its process ended.
+/// An answer is an error: the runtime told it, or its process ended.
 async fn failed(mut held: Held, failure: Failure) -> Failed {
     if failure.error_type == TRUNCATED {
         let fate = held.lease().obituary_within(OBITUARY).await;

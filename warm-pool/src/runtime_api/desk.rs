@@ -12,6 +12,8 @@ use tokio::sync::{oneshot, watch};
 use uuid::Uuid;
 
 use super::extensions::{Denial, Event, Extensions, Wants};
+use super::question::Question;
+use super::reply::Answering;
 use super::{Answer, Invocation};
 
 /// Ids of invocations that are over, so that a second answer is told from one that nobody asked for.
@@ -89,6 +91,8 @@ struct State {
     /// Those of `open` that the runtime has.
     given: Vec<String>,
     over: VecDeque<String>,
+    /// The invocation that the extensions were told of last.
+    heard: Option<String>,
     extensions: Extensions,
     /// Why no invocation will be answered any more.
     crash: Option<Failure>,
@@ -112,16 +116,19 @@ impl State {
                 self.queued.push_front(invocation);
                 return;
             };
-            // What extensions hear before who asked turns out to have left, they hear again.
+            // Nobody is told of what nobody has asked for.
             if asking.is_closed() {
                 self.queued.push_front(invocation);
                 continue;
             }
-            self.extensions.invoke(&invocation);
             let id = invocation.id.clone();
+            // Who asks may leave with it, and then the next one gets it.
+            if self.heard.as_ref() != Some(&id) {
+                self.extensions.invoke(&invocation);
+                self.heard = Some(id.clone());
+            }
             match asking.send(invocation) {
                 Ok(()) => self.given.push(id),
-                // Who asked has left, and the next one gets it.
                 Err(invocation) => self.queued.push_front(invocation),
             }
         }
@@ -168,8 +175,8 @@ impl Desk {
         !self.lock().open.contains_key(id)
     }
 
-    /// The runtime asks for an invocation.
-    pub(super) fn next(&self) -> Result<oneshot::Receiver<Invocation>, Refusal> {
+    /// The runtime asks for an invocation. One that it leaves without goes to the next question.
+    pub(super) fn next(&self) -> Result<Question<'_, Invocation>, Refusal> {
         let (give, given) = oneshot::channel();
         let mut state = self.lock();
         state.asking.retain(|asking| !asking.is_closed());
@@ -179,11 +186,18 @@ impl Desk {
         state.asking.push_back(give);
         state.asked = true;
         self.settle(&mut state);
-        Ok(given)
+        Ok(Question::new(given, |invocation| self.take_back(invocation)))
+    }
+
+    fn take_back(&self, invocation: Invocation) {
+        let mut state = self.lock();
+        state.given.retain(|given| *given != invocation.id);
+        state.queued.push_front(invocation);
+        self.settle(&mut state);
     }
 
     /// The runtime is about to answer: from here on it is the only one that does, and whoever called is told by what is returned.
-    pub(super) fn answer(&self, id: &str) -> Result<oneshot::Sender<Answer>, Refusal> {
+    pub(super) fn answer(&self, id: &str) -> Result<Answering, Refusal> {
         let mut state = self.lock();
         let Some(at) = state.given.iter().position(|given| given == id) else {
             let twice = state.over.iter().any(|over| over == id);
@@ -195,7 +209,7 @@ impl Desk {
         if state.over.len() > REMEMBERED {
             state.over.pop_front();
         }
-        state.open.remove(id).ok_or(Refusal::Id)
+        state.open.remove(id).map(Answering::new).ok_or(Refusal::Id)
     }
 
     /// The runtime says that it can't start.
@@ -226,9 +240,12 @@ impl Desk {
         self.change(|state| state.extensions.register(name, wants))
     }
 
-    /// An extension asks for an event.
-    pub(super) fn next_event(&self, id: Uuid) -> Result<oneshot::Receiver<Event>, Denial> {
-        self.change(|state| state.extensions.next(id))
+    /// An extension asks for an event. One that it leaves without goes to its next question.
+    pub(super) fn next_event(&self, id: Uuid) -> Result<Question<'_, Event>, Denial> {
+        let told = self.change(|state| state.extensions.next(id))?;
+        Ok(Question::new(told, move |event| {
+            self.change(|state| state.extensions.take_back(id, event));
+        }))
     }
 
     /// An extension says that it can't go on. `kind` is what it calls that, `of` what the platform does.

@@ -176,12 +176,16 @@ impl Extensions {
         if names.len() > MOST {
             return Err(Denial::TooMany);
         }
+        // Such a one could never register, and would be waited for.
+        if names.iter().any(|name| !is_name(name)) {
+            return Err(Denial::Name);
+        }
         self.all = names.into_iter().map(|name| Extension::new(name, true)).collect();
         Ok(())
     }
 
     pub(super) fn register(&mut self, name: &str, wants: Wants) -> Result<Uuid, Denial> {
-        if name.is_empty() || name.len() > MOST_NAME {
+        if !is_name(name) {
             return Err(Denial::Name);
         }
         let id = Uuid::new_v4();
@@ -248,6 +252,18 @@ impl Extensions {
         Ok(told)
     }
 
+    /// What one was told it did not hear, because its connection broke. It may ask on another one by now.
+    pub(super) fn take_back(&mut self, id: Uuid, event: Event) {
+        match self.find(id) {
+            Ok(extension) if extension.is_idle() => extension.tell(event),
+            Ok(extension) => {
+                extension.missed.get_or_insert(event);
+            }
+            // Nobody is forgotten: there is no such extension.
+            Err(_) => {}
+        }
+    }
+
     /// One says that it can't go on. Returns its name.
     pub(super) fn give_up(&mut self, id: Uuid) -> Result<String, Denial> {
         let extension = self.find(id)?;
@@ -306,6 +322,10 @@ impl Extensions {
             .find(|known| known.id == Some(id))
             .ok_or(Denial::Unknown)
     }
+}
+
+fn is_name(name: &str) -> bool {
+    (1..=MOST_NAME).contains(&name.len())
 }
 
 impl Extension {
@@ -375,6 +395,8 @@ mod tests {
         let mut all = Extensions::default();
         all.announce(names(&["a"])).unwrap();
         assert_eq!(all.announce(names(&["b"])), Err(Denial::State));
+        let nameless = Extensions::default().announce(vec!["x".repeat(129)]);
+        assert_eq!(nameless, Err(Denial::Name));
         let id = all.register("a", wants(&[])).unwrap();
         assert_eq!(all.register("a", wants(&[])), Err(Denial::State), "twice");
         assert_eq!(all.register("", wants(&[])), Err(Denial::Name));
@@ -436,5 +458,11 @@ mod tests {
         assert!(!all.idle());
         all.invoke(&invocation());
         assert!(matches!(all.next(id).unwrap().try_recv(), Ok(Event::Invoke { .. })));
+        let mut told = all.next(id).unwrap();
+        all.invoke(&invocation());
+        let unread = told.try_recv().unwrap();
+        let mut again = all.next(id).unwrap();
+        all.take_back(id, unread);
+        assert!(again.try_recv().is_ok(), "it asked before that was seen");
     }
 }

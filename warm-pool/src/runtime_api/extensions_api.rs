@@ -96,12 +96,12 @@ async fn register(desk: &Desk, identity: &Identity, request: Request<Incoming>) 
 }
 
 async fn next(desk: &Desk, headers: &HeaderMap) -> Reply {
-    let told = match known(headers).and_then(|id| desk.next_event(id)) {
+    let mut told = match known(headers).and_then(|id| desk.next_event(id)) {
         Ok(told) => told,
         Err(denial) => return denied(denial),
     };
-    // It is dropped only with the desk, and with that this server.
-    let Ok(event) = told.await else {
+    // It is over only with the desk, and with that this server.
+    let Some(event) = told.given().await else {
         return not_found();
     };
     let document = serde_json::to_vec(&event).expect("events are plain data with text keys");

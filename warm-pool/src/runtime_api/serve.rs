@@ -17,15 +17,15 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::desk::{Desk, Refusal};
 use super::extensions_api::{self, Identity};
+use super::reply::broken_off;
 use super::resident_api;
-use super::{Answer, Invocation, MOST_ANSWER, TRUNCATED};
+use super::{Answer, Invocation, MOST_ANSWER};
 
 const VERSION: &str = "/2018-06-01";
 const REQUEST_ID: HeaderName = HeaderName::from_static("lambda-runtime-aws-request-id");
@@ -150,8 +150,7 @@ async fn runtime(desk: &Desk, path: &str, request: Request<Incoming>) -> Reply {
             let failure = failure(request).await;
             match answer {
                 Ok(answer) => {
-                    // Who called may have left.
-                    let _told = answer.send(Answer::Failed(failure));
+                    answer.say(Answer::Failed(failure));
                     accepted()
                 }
                 Err(refusal) => refused(refusal),
@@ -169,12 +168,12 @@ async fn runtime(desk: &Desk, path: &str, request: Request<Incoming>) -> Reply {
 }
 
 async fn next(desk: &Desk) -> Reply {
-    let given = match desk.next() {
-        Ok(given) => given,
+    let mut question = match desk.next() {
+        Ok(question) => question,
         Err(refusal) => return refused(refusal),
     };
-    // It is dropped only with the desk, and with that this server.
-    let Ok(invocation) = given.await else {
+    // It is over only with the desk, and with that this server.
+    let Some(invocation) = question.given().await else {
         return not_found();
     };
     let Invocation {
@@ -236,31 +235,32 @@ async fn respond(desk: &Desk, id: &str, request: Request<Incoming>) -> Reply {
         Some(mode) if mode.eq_ignore_ascii_case(b"streaming") => {
             let (sender, pieces) = mpsc::channel(1);
             let content_type = head.headers.get(CONTENT_TYPE).cloned();
-            let _told = answer.send(Answer::Stream { content_type, pieces });
+            answer.say(Answer::Stream { content_type, pieces });
             stream(body, &sender).await;
             return accepted();
         }
         Some(_) => {
             rest(&mut body).await;
             let text = "Lambda-Runtime-Function-Response-Mode is neither buffered nor streaming";
-            let _told = answer.send(Answer::Failed(named("Runtime.InvalidResponseModeHeader", text)));
+            answer.say(Answer::Failed(named("Runtime.InvalidResponseModeHeader", text)));
             return error(StatusCode::BAD_REQUEST, "InvalidResponseModeHeader", text);
         }
     }
     match whole(body, MOST_ANSWER).await {
         Ok(body) => {
-            let _told = answer.send(Answer::Whole(body));
+            answer.say(Answer::Whole(body));
             accepted()
         }
         Err(TooLong::Bound) => {
             let text = format!("the response is over the limit of {MOST_ANSWER} bytes");
-            let _told = answer.send(Answer::Failed(named("Function.ResponseSizeTooLarge", &text)));
+            answer.say(Answer::Failed(named("Function.ResponseSizeTooLarge", &text)));
             error(StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", &text)
         }
         Err(TooLong::Broken) => {
-            let text = "the response broke off";
-            let _told = answer.send(Answer::Failed(named(TRUNCATED, text)));
-            error(StatusCode::BAD_REQUEST, "TruncatedResponse", text)
+            let failure = broken_off();
+            let refusal = error(StatusCode::BAD_REQUEST, "TruncatedResponse", &failure.error_message);
+            answer.say(Answer::Failed(failure));
+            refusal
         }
     }
 }
@@ -270,7 +270,7 @@ async fn stream(mut body: Incoming, pieces: &mpsc::Sender<Result<Bytes, Failure>
     loop {
         let piece = match body.frame().await {
             None => return,
-            Some(Err(_)) => Err(named(TRUNCATED, "the response broke off")),
+            Some(Err(_)) => Err(broken_off()),
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Ok(data),
                 Err(frame) => match frame.trailers_ref().and_then(trailed) {
@@ -297,42 +297,47 @@ fn trailed(trailers: &HeaderMap) -> Option<Failure> {
 
 async fn failure(request: Request<Incoming>) -> Failure {
     let (head, body) = request.into_parts();
-    let body = whole(body, MOST_ERROR).await.unwrap_or_default();
-    described(head.headers.get(ERROR_TYPE), &body)
-}
-
-/// A description as a runtime gives it; all of it is optional, and none of it is trusted.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct Described {
-    error_message: Option<String>,
-    error_type: Option<String>,
-    stack_trace: Vec<serde_json::Value>,
-}
-
-pub(super) fn described(kind: Option<&HeaderValue>, body: &[u8]) -> Failure {
-    let parsed = serde_json::from_slice(body);
-    let readable = parsed.is_ok();
-    let Described {
-        error_message,
-        error_type,
-        stack_trace,
-    } = parsed.unwrap_or_default();
-    let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-    Failure {
-        error_message: match error_message {
-            Some(message) => message,
-            None if readable => String::new(),
-            None => String::from_utf8_lossy(body).into_owned(),
+    let kind = head.headers.get(ERROR_TYPE);
+    match whole(body, MOST_ERROR).await {
+        Ok(body) => described(kind, &body),
+        Err(TooLong::Bound) => Failure {
+            error_message: format!("its description is over the limit of {MOST_ERROR} bytes"),
+            ..described(kind, b"{}")
         },
-        error_type: error_type.or(kind).unwrap_or_else(|| "Function.Unknown".to_owned()),
-        stack_trace: stack_trace
-            .into_iter()
-            .map(|line| match line {
-                serde_json::Value::String(line) => line,
-                other => other.to_string(),
-            })
-            .collect(),
+        Err(TooLong::Broken) => Failure {
+            error_message: "its description broke off".to_owned(),
+            ..described(kind, b"{}")
+        },
+    }
+}
+
+/// Reads a description as a runtime gives it; all of it is optional, and none of it is trusted.
+pub(super) fn described(kind: Option<&HeaderValue>, body: &[u8]) -> Failure {
+    let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
+    let unknown = || "Function.Unknown".to_owned();
+    let Ok(serde_json::Value::Object(mut said)) = serde_json::from_slice(body) else {
+        return Failure {
+            error_message: String::from_utf8_lossy(body).into_owned(),
+            error_type: kind.unwrap_or_else(unknown),
+            stack_trace: Vec::new(),
+        };
+    };
+    let mut take = |name| said.remove(name).filter(|value| !value.is_null());
+    Failure {
+        error_message: take("errorMessage").map(text).unwrap_or_default(),
+        error_type: take("errorType").map(text).or(kind).unwrap_or_else(unknown),
+        stack_trace: match take("stackTrace") {
+            Some(serde_json::Value::Array(lines)) => lines.into_iter().map(text).collect(),
+            Some(other) => vec![text(other)],
+            None => Vec::new(),
+        },
+    }
+}
+
+fn text(value: serde_json::Value) -> String {
+    match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 

@@ -42,11 +42,11 @@ fn an_invocation_is_given_once_and_answered_once() {
     let mut next = desk.next().unwrap();
     assert!(desk.next().is_err(), "one question at a time");
     let mut answered = desk.call(invocation("a"));
-    assert_eq!(next.try_recv().unwrap().id, "a");
+    assert_eq!(next.by_now().unwrap().id, "a");
     assert_eq!(desk.next().unwrap_err(), Refusal::State, "it has one to answer");
     assert_eq!(desk.answer("b").unwrap_err(), Refusal::Id);
     assert!(!desk.is_over("a"));
-    desk.answer("a").unwrap().send(Answer::Whole(Bytes::new())).unwrap();
+    desk.answer("a").unwrap().say(Answer::Whole(Bytes::new()));
     assert!(matches!(answered.try_recv(), Ok(Answer::Whole(_))));
     assert!(desk.is_over("a"));
     assert_eq!(desk.answer("a").unwrap_err(), Refusal::State, "it was answered");
@@ -60,7 +60,7 @@ fn who_has_left_is_passed_over() {
     drop(gone);
     let _waits = desk.call(invocation("waits"));
     let mut next = desk.next().unwrap();
-    assert_eq!(next.try_recv().unwrap().id, "waits");
+    assert_eq!(next.by_now().unwrap().id, "waits");
     assert!(desk.is_over("gone"));
 }
 
@@ -70,8 +70,8 @@ fn an_invocation_waits_for_its_question() {
     let mut first = desk.call(invocation("a"));
     let _second = desk.call(invocation("b"));
     assert!(matches!(first.try_recv(), Err(TryRecvError::Empty)));
-    assert_eq!(desk.next().unwrap().try_recv().unwrap().id, "a");
-    assert_eq!(desk.next().unwrap().try_recv().unwrap().id, "b");
+    assert_eq!(desk.next().unwrap().by_now().unwrap().id, "a");
+    assert_eq!(desk.next().unwrap().by_now().unwrap().id, "b");
     assert!(desk.next().is_err(), "both are being worked on");
 }
 
@@ -83,29 +83,66 @@ fn names(names: &[&str]) -> Vec<String> {
 async fn an_invocation_waits_for_the_extensions_too() {
     let desk = Desk::new(1);
     desk.announce(names(&["outside"])).unwrap();
-    let mut next = desk.next().unwrap();
+    let _next = desk.next().unwrap();
     assert!(desk.fail(failure()).is_ok(), "the start is not over");
     let desk = Desk::new(1);
     desk.announce(names(&["outside"])).unwrap();
     let id = desk.register("outside", &names(&["INVOKE"])).unwrap();
     desk.registered().await;
-    next = {
-        drop(next);
-        desk.next().unwrap()
-    };
+    let mut next = desk.next().unwrap();
     let _answered = desk.call(invocation("a"));
-    assert!(matches!(next.try_recv(), Err(TryRecvError::Empty)));
+    assert!(next.by_now().is_none());
     let mut told = desk.next_event(id).unwrap();
     desk.started().await.unwrap();
-    assert_eq!(next.try_recv().unwrap().id, "a");
-    assert!(told.try_recv().is_ok());
-    desk.answer("a").unwrap().send(Answer::Whole(Bytes::new())).unwrap();
+    assert_eq!(next.by_now().unwrap().id, "a");
+    assert!(told.by_now().is_some());
+    desk.answer("a").unwrap().say(Answer::Whole(Bytes::new()));
     let mut next = desk.next().unwrap();
     let _second = desk.call(invocation("b"));
-    assert!(next.try_recv().is_err(), "the extension is still at work for the first");
+    assert!(next.by_now().is_none(), "the extension is still at work for the first");
     let mut told = desk.next_event(id).unwrap();
-    assert_eq!(next.try_recv().unwrap().id, "b");
-    assert!(told.try_recv().is_ok());
+    assert_eq!(next.by_now().unwrap().id, "b");
+    assert!(told.by_now().is_some());
+}
+
+#[test]
+fn what_is_not_read_is_given_to_the_next_and_told_once() {
+    let desk = Desk::new(1);
+    let id = desk.register("inside", &names(&["INVOKE"])).unwrap();
+    let unread = desk.next().unwrap();
+    let mut told = desk.next_event(id).unwrap();
+    let _answered = desk.call(invocation("a"));
+    // Its connection closes with the invocation in it.
+    drop(unread);
+    let mut next = desk.next().unwrap();
+    assert!(told.by_now().is_some());
+    assert!(next.by_now().is_none(), "the extension is at work");
+    let mut told = desk.next_event(id).unwrap();
+    assert_eq!(next.by_now().unwrap().id, "a");
+    assert!(told.by_now().is_none(), "it knows of that one");
+    desk.answer("a").unwrap().say(Answer::Whole(Bytes::new()));
+
+    let _second = desk.call(invocation("b"));
+    let mut next = desk.next().unwrap();
+    assert_eq!(next.by_now().unwrap().id, "b");
+    drop(told);
+    assert!(
+        desk.next_event(id).unwrap().by_now().is_some(),
+        "that was not read either"
+    );
+}
+
+#[test]
+fn an_answer_that_breaks_off_is_one() {
+    let desk = Desk::new(1);
+    let mut next = desk.next().unwrap();
+    let mut answered = desk.call(invocation("a"));
+    assert_eq!(next.by_now().unwrap().id, "a");
+    drop(desk.answer("a").unwrap());
+    match answered.try_recv() {
+        Ok(Answer::Failed(failure)) => assert_eq!(failure.error_type, TRUNCATED),
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]
@@ -138,13 +175,13 @@ async fn leave_is_taken_in_order_and_not_for_ever() {
     assert!(!desk.takes_leave());
     desk.announce(names(&["outside"])).unwrap();
     let id = desk.register("outside", &names(&["SHUTDOWN"])).unwrap();
-    let told = desk.next_event(id).unwrap();
+    let mut told = desk.next_event(id).unwrap();
     let _next = desk.next().unwrap();
     assert!(desk.takes_leave());
     let extension = async {
         assert_eq!(desk.ending().await, Reason::Timeout);
         desk.ended(None, "signal 9");
-        told.await.unwrap();
+        told.given().await.unwrap();
         desk.ended(Some("outside"), "exit status 0");
     };
     tokio::join!(desk.take_leave(Reason::Timeout), extension);
@@ -186,6 +223,10 @@ fn a_failure_is_read_from_whatever_there_is() {
     assert_eq!((said.error_message.as_str(), said.error_type.as_str()), ("m", "T"));
     assert_eq!(said.stack_trace, ["a", "[\"b\",1]"]);
     assert_eq!(described(Some(&kind), b"{}").error_type, "Runtime.Bad");
+    let odd = br#"{"errorMessage":7,"errorType":"T","stackTrace":null}"#;
+    let said = described(Some(&kind), odd);
+    assert_eq!((said.error_message.as_str(), said.error_type.as_str()), ("7", "T"));
+    assert!(said.stack_trace.is_empty());
     let said = described(None, b"it broke");
     assert_eq!(
         (said.error_message.as_str(), said.error_type.as_str()),
@@ -213,18 +254,17 @@ proptest! {
                 2 if !called.is_empty() => drop(called.swap_remove(usize::from(pick) % called.len())),
                 _ if !given.is_empty() => {
                     let id: String = given.swap_remove(usize::from(pick) % given.len());
-                    let answer = desk.answer(&id).unwrap();
-                    let _left = answer.send(Answer::Whole(Bytes::new()));
+                    desk.answer(&id).unwrap().say(Answer::Whole(Bytes::new()));
                     prop_assert_eq!(desk.answer(&id).unwrap_err(), Refusal::State);
                 }
                 _ => {}
             }
-            asked.retain_mut(|asked: &mut tokio::sync::oneshot::Receiver<Invocation>| match asked.try_recv() {
-                Ok(invocation) => {
+            asked.retain_mut(|asked: &mut super::question::Question<'_, Invocation>| match asked.by_now() {
+                Some(invocation) => {
                     given.push(invocation.id);
                     false
                 }
-                Err(_) => true,
+                None => true,
             });
             prop_assert!(given.len() + asked.len() <= 2);
         }
