@@ -135,6 +135,36 @@ fn chunks_go_out_when_they_are_sent_and_lines_keep_their_number() {
 }
 
 #[test]
+fn an_app_that_gives_up_sending_leaves_no_half_frame() {
+    let mut instance = asgi(
+        "await send({'type': 'http.response.start', 'status': 200, 'headers': []})\n\
+         slow = asyncio.ensure_future(send({'type': 'http.response.body', 'body': b'x' * (4 << 20), 'more_body': True}))\n\
+         for _ in range(3):\n    await asyncio.sleep(0)\n\
+         print('slow' if slow.cancel() else 'sent')\n\
+         await send({'type': 'http.response.body', 'body': b'end'})",
+    );
+    instance.send(0, &at("/"));
+    // Nobody reads before it has given up.
+    assert!(instance.prints("\n").contains("slow"));
+    let answer = instance.answer(0);
+    let (_, body) = answer.streamed();
+    let (many, end) = body.split_at(4 << 20);
+    assert!(many.iter().all(|byte| *byte == b'x'));
+    assert_eq!(end, b"end");
+    assert_eq!(instance.call(&at("/")).streamed().1.len(), body.len());
+}
+
+#[test]
+fn a_body_is_what_it_was_when_it_was_sent() {
+    let mut instance = asgi(
+        "import array\nbody = bytearray(b'whole') if scope['path'] == '/' else memoryview(array.array('I', [1, 2]))\n\
+         await reply(send, body)\nif scope['path'] == '/':\n    body.clear()",
+    );
+    assert_eq!(instance.call(&at("/")).streamed().1, b"whole");
+    assert_eq!(instance.call(&at("/wide")).streamed().1, [1, 0, 0, 0, 2, 0, 0, 0]);
+}
+
+#[test]
 fn calls_at_the_same_time_share_one_loop() {
     let body = "if scope['path'] == '/turn':\n    turn.set()\n    await reply(send, b'turned')\n    return\n\
          await reply(send, b'first', more=True)\nawait turn.wait()\nawait send({'type': 'http.response.body', 'body': b'second'})";

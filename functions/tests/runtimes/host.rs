@@ -484,6 +484,20 @@ impl Instance {
         }
     }
 
+    /// Takes what was printed as soon as it has these words. Nothing is read from the lanes meanwhile.
+    pub(crate) fn prints(&mut self, words: &str) -> String {
+        let give_up = Instant::now() + PATIENCE;
+        let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+        loop {
+            self.drain_log();
+            if String::from_utf8_lossy(&self.printed).contains(words) {
+                return self.printed();
+            }
+            assert!(Instant::now() < give_up && self.log_open, "it prints no {words:?}");
+            poll(&mut [PollFd::new(&self.log, PollFlags::IN)], Some(&second)).unwrap();
+        }
+    }
+
     /// Takes what was printed so far.
     pub(crate) fn printed(&mut self) -> String {
         self.drain_log();

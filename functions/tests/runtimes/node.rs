@@ -118,6 +118,9 @@ fn what_is_thrown_is_an_error_with_the_functions_own_frames() {
          if (event.how === 'reject') return Promise.reject(new TypeError('later'));\n  \
          if (event.how === 'callback') callback(new Error('given'));\n  \
          if (event.how === 'hostile') throw { get message() { throw 1; } };\n  \
+         if (event.how === 'cause') throw Object.defineProperty(new TypeError('seen'), 'cause', { get() { throw 1; } });\n  \
+         if (event.how === 'symbol') throw Object.assign(new Error('named'), { name: Symbol('odd') });\n  \
+         if (event.how === 'bare') throw Object.assign(Object.create(null), { message: 'm', name: Object.create(null) });\n  \
          if (event.how === 'deep') { const f = () => f(); f(); }\n};\n",
     );
     let answer = instance.call(&json!({"how": "throw"}));
@@ -143,6 +146,9 @@ fn what_is_thrown_is_an_error_with_the_functions_own_frames() {
         ("reject", "TypeError", "later"),
         ("callback", "Error", "given"),
         ("hostile", "Error", "the error has no text"),
+        ("cause", "TypeError", "the error has no text"),
+        ("symbol", "Error", "the error has no text"),
+        ("bare", "Error", "the error has no text"),
         ("deep", "RangeError", "Maximum call stack size exceeded"),
     ] {
         let answer = instance.call(&json!({"how": how}));

@@ -42,6 +42,7 @@ fn the_request_is_a_real_one() {
         ("x-many", b"one"),
         ("x-many", b"two, three"),
         ("x-name", "é".as_bytes()),
+        ("constructor", b"a caller's"),
         ("transfer-encoding", b"chunked"),
     ]);
     let (status, text) = web::plain(&instance.ask(&ask));
@@ -65,6 +66,7 @@ fn the_request_is_a_real_one() {
         ("cookie", "a=1; b=2"),
         ("x-many", "one, two, three"),
         ("x-name", "\u{c3}\u{a9}"),
+        ("constructor", "a caller's"),
         ("content-length", "2"),
         ("x-forwarded-for", "127.0.0.1"),
     ] {

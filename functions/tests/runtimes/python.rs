@@ -102,6 +102,60 @@ fn endless_recursion_and_hostile_exceptions_are_errors() {
 }
 
 #[test]
+fn an_event_that_can_not_be_read_costs_its_call_alone() {
+    let apps = [
+        ("handler.handler", "def handler(event, context):\n    return event\n"),
+        (
+            "handler.app",
+            "def app(environ, start_response):\n    raise AssertionError\n",
+        ),
+        (
+            "handler.app",
+            "async def app(scope, receive, send):\n    assert scope['type'] == 'http'\n",
+        ),
+    ];
+    for (handler, source) in apps {
+        let mut instance = Instance::start(Runtime::Python, handler, &[("handler.py", source)]);
+        instance.ready();
+        for event in [&[b'['; 100_000][..], b"{", b"\xff"] {
+            instance.send_bytes(0, event);
+            let answer = instance.answer(0);
+            assert_eq!(answer.failure().error_type, "Runtime.UnmarshalError", "{handler}");
+        }
+        instance.send(0, &nothing());
+        instance.answer(0);
+    }
+}
+
+#[test]
+fn an_error_is_told_whatever_became_of_standard_error() {
+    let mut instance = python(
+        "import io, sys\ndef handler(event, context):\n    if event['how'] == 'replace':\n        \
+         sys.stderr = io.StringIO()\n    sys.stderr.close()\n    raise ValueError('still told ' + event['how'])\n",
+    );
+    for how in ["replace", "close"] {
+        let told = format!("still told {how}");
+        assert_eq!(instance.call(&json!({"how": how})).failure().error_message, told);
+        assert!(instance.printed().contains(&told));
+    }
+}
+
+#[test]
+fn a_trace_with_too_much_text_is_left_out() {
+    let wide = "\u{1f600}".repeat(4000);
+    let mut instance = python(&format!(
+        "def one(n):\n    return two(n - 1) if n else 1 / 0  # {wide}\ndef two(n):\n    return one(n)  # {wide}\n\
+         def handler(event, context):\n    return one(event['n'])\n"
+    ));
+    for (n, lines) in [(0, 2), (80, 0)] {
+        let answer = instance.call(&json!({"n": n}));
+        let failure = answer.failure();
+        assert_eq!(failure.error_type, "ZeroDivisionError");
+        assert_eq!(failure.stack_trace.len(), lines, "{n}");
+    }
+}
+
+#[test]
 fn what_can_not_load_is_an_init_error() {
     for (handler, source, kind, words) in [
         (
@@ -241,6 +295,15 @@ fn bytes_and_async_generators_stream_too() {
 }
 
 #[test]
+fn a_chunk_is_what_it_was_when_it_was_given() {
+    let mut instance = python(
+        "def body():\n    buffer = bytearray(1)\n    for byte in b'abc':\n        buffer[0] = byte\n        yield buffer\n\
+         def handler(event, context):\n    return {'body': body()}\n",
+    );
+    assert_eq!(instance.call(&nothing()).streamed().1, b"abc");
+}
+
+#[test]
 fn a_generator_that_fails_at_once_is_an_error_and_later_an_abort() {
     let mut instance = python(
         "def body(n):\n    for i in range(n):\n        yield 'x'\n    raise ValueError('broke')\n\
@@ -359,6 +422,15 @@ fn a_handler_that_closes_the_lane_ends_its_process() {
     let mut instance = python("import os\ndef handler(event, context):\n    os.close(3)\n    return 1\n");
     instance.send(0, &nothing());
     assert_eq!(instance.exit_code(), Some(71));
+
+    let files = [(
+        "handler.py",
+        "import os\ndef handler(event, context):\n    os.close(4)\n    return 1\n",
+    )];
+    let mut instance = Instance::start_with(Runtime::Python, "handler.handler", &files, &[("FN_LANES", "2")]);
+    instance.ready();
+    instance.send(1, &nothing());
+    assert_eq!(instance.exit_code(), Some(71), "the second lane is no less");
 }
 
 #[test]

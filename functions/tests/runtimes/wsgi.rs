@@ -98,6 +98,25 @@ fn bodies_of_any_bytes_and_size_go_both_ways() {
 }
 
 #[test]
+fn a_path_keeps_signs_that_escape_nothing() {
+    let mut instance = wsgi("start_response('200 OK', [])\nreturn [environ['PATH_INFO'].encode('latin-1')]");
+    for (path, expected) in [("/100%", "/100%"), ("/%4", "/%4"), ("/%%41%", "/%A%"), ("/%", "/%")] {
+        let ask = Ask { path, ..Ask::default() };
+        assert_eq!(web::plain(&instance.ask(&ask)).1, expected, "{path}");
+    }
+}
+
+#[test]
+fn a_chunk_is_what_it_was_when_it_was_given() {
+    let mut instance = wsgi(
+        "import array\nbuffer = bytearray(b'x')\ndef chunks():\n    for byte in b'abc':\n        buffer[0] = byte\n        \
+         yield buffer\n    yield memoryview(array.array('I', [1]))\n    buffer.clear()\n\
+         start_response('200 OK', [('Content-Length', '3')])\nreturn chunks()",
+    );
+    assert_eq!(instance.call(&web::at("/")).streamed().1, b"abc\x01\0\0\0");
+}
+
+#[test]
 fn header_lines_keep_their_number_and_their_bytes() {
     let mut instance = wsgi(
         "start_response('200 OK', [('Set-Cookie', 'a=1; Path=/'), ('Set-Cookie', 'b=2'), ('X-Twice', '1'), ('X-Twice', '2'), \

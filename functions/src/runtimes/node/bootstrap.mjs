@@ -209,7 +209,7 @@ function causesOf(error) {
 
 /** Anything thrown, as the content of an ERROR frame; also written to the log. */
 function describe(error) {
-  let [kind, message, trace] = ['Error', '', []];
+  let [kind, message, trace, causes] = ['Error', '', [], []];
   try {
     if (error instanceof Failure) {
       [kind, message, trace] = [error.kind, error.message, error.trace];
@@ -218,15 +218,16 @@ function describe(error) {
     } else {
       [kind, message] = [typeof error, error];
     }
-    message = clean(message);
+    [kind, message, causes] = [clean(kind, 256), clean(message), causesOf(error)];
   } catch {
-    message = 'the error has no text';
+    // Whatever it has may be a getter that throws, or be no text.
+    [kind, message] = [typeof kind === 'string' ? kind : 'Error', 'the error has no text'];
   }
-  process.stderr.write([`[ERROR] ${kind}: ${message}`, ...trace, ...causesOf(error), ''].join('\n'));
+  process.stderr.write([`[ERROR] ${kind}: ${message}`, ...trace, ...causes, ''].join('\n'));
   return {
     errorMessage: message,
-    errorType: clean(kind, 256),
-    stackTrace: trace.slice(0, 64).map((line) => clean(line, 4096)),
+    errorType: kind,
+    stackTrace: trace.slice(0, 64).map((line) => clean(line, 1024)),
   };
 }
 

@@ -64,7 +64,8 @@ function* linesOf(event, repeated) {
   for (const [name, value] of Object.entries(event.headers)) {
     const key = name.toLowerCase();
     if (NOT_PASSED.has(key) || !TOKEN.test(name)) continue;
-    for (const one of repeated[name] ?? [value]) yield [key, plain(one)];
+    // A caller may name a header `constructor`, which every object has.
+    for (const one of Object.hasOwn(repeated, name) ? repeated[name] : [value]) yield [key, plain(one)];
   }
   if (event.cookies?.length && !('cookie' in event.headers)) yield ['cookie', plain(event.cookies.join('; '))];
 }

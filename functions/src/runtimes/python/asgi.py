@@ -34,7 +34,7 @@ class Asgi(shim.App):
 def refuse_websockets(request):
     if not request.header("sec-websocket-key"):
         return None
-    print("[ERROR] a caller asked for a websocket, which functions can't serve: answered 501", file=shim.sys.stderr)
+    shim.tell("[ERROR] a caller asked for a websocket, which functions can't serve: answered 501\n")
     return 501, "websockets are not served here"
 
 
@@ -118,7 +118,7 @@ class Exchange:
         call.started = time.perf_counter_ns()
         call.pid = shim.os.getpid()
         try:
-            self.request = requests.Request(call.event, call.invoke.get("repeated", {}))
+            self.request = requests.Request(call.event(), call.invoke.get("repeated", {}))
             refused = self.crew.gate(self.request)
             if refused:
                 headers = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -190,26 +190,27 @@ class Exchange:
         if not self.begun:
             self.begun = True
             self.held += self.call.head_frame(self.status, self.lines)
-        self.held += shim.body_frames(self.call.seq, data)
+        # What is not bytes may have elements that are longer than a byte, and change before it is sent.
+        self.held += shim.body_frames(self.call.seq, bytes(data))
 
     def hurry(self):
         if self.held:
             self.crew.loop.create_task(self.drain())
 
     async def drain(self):
-        """Sends what is held, and waits as long as the host takes nothing."""
+        """Sends what is held, and waits as long as the host takes nothing. What an app that gives up waiting leaves in the
+        middle of a frame stays held: the next frame has to come behind the rest of it."""
         async with self.sending:
-            views, self.held = [memoryview(buffer) for buffer in self.held], []
-            while views:
+            while self.held:
                 try:
-                    written = self.socket.sendmsg(views[:1000], (), _socket.MSG_DONTWAIT)
+                    written = self.socket.sendmsg(self.held[:1000], (), _socket.MSG_DONTWAIT)
                 except BlockingIOError:
                     await self.crew.writable(self.call.lane.fd)
                     continue
-                while views and written >= len(views[0]):
-                    written -= len(views.pop(0))
+                while self.held and written >= len(self.held[0]):
+                    written -= len(self.held.pop(0))
                 if written:
-                    views[0] = views[0][written:]
+                    self.held[0] = memoryview(self.held[0])[written:]
 
 
 class Lifespan:
@@ -260,13 +261,13 @@ class Lifespan:
             settle(self.started)
         elif kind == "lifespan.startup.failed":
             # Frameworks put a whole traceback here, whose last line says it.
-            print(text, file=shim.sys.stderr)
+            shim.tell(text + "\n")
             last = text.strip().rpartition("\n")[2] or "it did not say why"
             settle(self.started, shim.Failure("Runtime.StartupFailed", f"the app did not start: {last}"))
         elif kind == "lifespan.shutdown.complete":
             settle(self.stopped)
         elif kind == "lifespan.shutdown.failed":
-            print(f"[ERROR] the app did not shut down: {text}", file=shim.sys.stderr)
+            shim.tell(f"[ERROR] the app did not shut down: {text}\n")
             settle(self.stopped)
         else:
             raise RuntimeError(f"the app sent {kind!r} as an answer to its lifespan")

@@ -211,7 +211,7 @@ def describe(error):
     """An exception as the content of an ERROR frame; its traceback, causes included, goes to the log."""
     if isinstance(error, Failure):
         kind, message, trace = error.kind, str(error), error.trace
-        print(f"[ERROR] {kind}: {message}", "".join(trace), sep="\n", end="", file=sys.stderr)
+        tell(f"[ERROR] {kind}: {message}\n" + "".join(trace))
     else:
         import traceback
 
@@ -223,7 +223,7 @@ def describe(error):
         seen = traceback.TracebackException(type(error), error, error.__traceback__)
         strip_ours(seen)
         trace = seen.stack.format()
-        print(f"[ERROR] {kind}: {message}", "".join(seen.format()), sep="\n", end="", file=sys.stderr)
+        tell(f"[ERROR] {kind}: {message}\n" + "".join(seen.format()))
     return {
         "errorMessage": clean(message),
         "errorType": clean(kind, 256),
@@ -238,6 +238,22 @@ def strip_ours(seen):
     while seen is not None:
         seen.stack = traceback.StackSummary.from_list([entry for entry in seen.stack if not is_ours(entry.filename)])
         seen = seen.__cause__ or seen.__context__
+
+
+def tell(text):
+    """Writes to the log, also when the function has closed its standard error or put something else in its place."""
+    for write in (lambda: sys.stderr.write(text), lambda: os.write(2, text.encode("utf-8", "replace"))):
+        try:
+            write()
+            return
+        except Exception:
+            pass
+
+
+def failure_frame(kind, seq, content):
+    """The frame of a failure, without the trace if that has more text than fits."""
+    data = dumps(content)
+    return frame(kind, seq, data if len(data) <= MAX_PAYLOAD else dumps({**content, "stackTrace": []}))
 
 
 def flush():
@@ -383,12 +399,19 @@ def is_stream(body):
 class Invocation:
     """One call, from INVOKE to END or ERROR."""
 
-    def __init__(self, server, seq, invoke, event):
+    def __init__(self, server, seq, invoke, data):
         self.server = server
         self.lane = server.lane
         self.seq = seq
         self.invoke = invoke
-        self.event = event
+        self.data = data
+
+    def event(self):
+        """What the function is called with."""
+        try:
+            return json.loads(self.data.decode())
+        except (ValueError, RecursionError) as error:
+            raise Failure("Runtime.UnmarshalError", f"the event can't be read: {error}") from None
 
     def run(self):
         self.started = time.perf_counter_ns()
@@ -397,7 +420,7 @@ class Invocation:
             if self.server.app is not None:
                 self.server.app.answer(self)
                 return
-            result = self.server.finish(self.server.handler(self.event, Context(self.invoke)))
+            result = self.server.finish(self.server.handler(self.event(), Context(self.invoke)))
             self.only_once()
             if isinstance(result, dict) and is_stream(result.get("body")):
                 self.stream(result)
@@ -469,7 +492,7 @@ class Invocation:
         content = {"boot_id": Boot.id}
         content.update(describe(error))
         flush()
-        self.lane.send(frame(ERROR, self.seq, dumps(content)))
+        self.lane.send(failure_frame(ERROR, self.seq, content))
         if exit_status is not None:
             leave(exit_status)
 
@@ -490,10 +513,11 @@ def status_of(error):
 def to_bytes(chunk):
     if isinstance(chunk, str):
         return chunk.encode()
-    if isinstance(chunk, (bytes, bytearray)):
+    if isinstance(chunk, bytes):
         return chunk
-    if isinstance(chunk, memoryview):
-        return chunk.tobytes()
+    if isinstance(chunk, (bytearray, memoryview)):
+        # Its owner may fill it anew before it is sent.
+        return bytes(chunk)
     raise Failure("Runtime.MarshalError", f"a body that streams yielded {type(chunk).__name__} instead of str or bytes")
 
 
@@ -557,7 +581,7 @@ class Server:
             else:
                 os.environ.pop("_X_AMZN_TRACE_ID", None)
         data = parts[0] if len(parts) == 1 else b"".join(parts)
-        return Invocation(self, seq, invoke, json.loads(data.decode()))
+        return Invocation(self, seq, invoke, data)
 
     def finish(self, result):
         """The result itself, or what it becomes when awaited."""
@@ -650,7 +674,7 @@ def refuse(error):
     """Says why the function can't be loaded, and ends."""
     failure = describe(error)
     flush()
-    Lane(3).send(frame(INIT_ERROR, 0, dumps(failure)))
+    Lane(3).send(failure_frame(INIT_ERROR, 0, failure))
     leave(1)
 
 
@@ -677,12 +701,16 @@ def serve(servers):
         import threading
 
         for server in servers[1:]:
-            threading.Thread(target=server.serve, daemon=True).start()
+            threading.Thread(target=attend, args=(server,), daemon=True).start()
+    attend(servers[0])
+    leave(0)
+
+
+def attend(server):
     try:
-        servers[0].serve()
+        server.serve()
     except (OSError, EOFError):
         leave(71)  # The lane is gone, by the host or by the function; there is no one to tell.
-    leave(0)
 
 
 def main():

@@ -15,7 +15,7 @@ def fault(request):
             return 415, "of structured CloudEvents only application/cloudevents+json is taken"
         try:
             event = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             event = None
         if not isinstance(event, dict):
             return 400, "the CloudEvent is not a JSON object"

@@ -43,7 +43,8 @@ class Request:
         parts = [first]
         for part in rest:
             try:
-                parts += [binascii.a2b_hex(part[:2]), part[2:]]
+                # Of nothing it makes nothing, and a lone sign would be lost.
+                parts += [binascii.a2b_hex(part[:2] or b"%"), part[2:]]
             except ValueError:
                 parts += [b"%", part]
         return b"".join(parts)

@@ -20,7 +20,7 @@ class Wsgi(shim.App):
         self.threads = shim.lane_count() > 1
 
     def answer(self, call):
-        request = requests.Request(call.event, call.invoke.get("repeated", {}))
+        request = requests.Request(call.event(), call.invoke.get("repeated", {}))
         reply = Reply(call)
         refused = self.gate and self.gate(request)
         if refused:
@@ -104,6 +104,8 @@ class Reply:
         """Takes a chunk; also the write() that start_response returns."""
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise shim.Failure("Runtime.MarshalError", f"the app gave {type(data).__name__} where WSGI wants bytes")
+        # What is not bytes may have elements that are longer than a byte, and change before it is sent.
+        data = bytes(data)
         if not data:
             return
         buffers = self.begin() + shim.body_frames(self.call.seq, data)
