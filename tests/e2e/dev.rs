@@ -66,6 +66,39 @@ async fn a_save_is_live_at_the_same_url_and_what_it_prints_is_seen() {
 }
 
 #[tokio::test]
+async fn saves_in_a_row_end_in_the_last_one() {
+    const SAVES: usize = 25;
+    let server = Server::start().await;
+    let source = Source::python("import part\n\ndef handler(event, context):\n    return f'{part.NUMBER} {0}'\n")
+        .file("part.py", "NUMBER = 0\n");
+    let log = server.place().ours("dev.log");
+    let path = source.path().to_str().expect("a path of the test is text").to_owned();
+    let mut dev = server.fn_background(["dev", &path, "--name", "saved"], &log);
+    live(&mut dev, 1).await;
+    // As editors do: a new file in the place of the old one, or the old one written anew.
+    for n in 1..=SAVES {
+        let handler = format!("import part\n\ndef handler(event, context):\n    return f'{{part.NUMBER}} {n}'\n");
+        std::fs::write(source.path().join(".handler.py.new"), handler).expect("the directory can be written to");
+        std::fs::rename(source.path().join(".handler.py.new"), source.path().join("handler.py"))
+            .expect("the file can be put in its place");
+        std::fs::write(source.path().join("part.py"), format!("NUMBER = {n}\n")).expect("the file can be written");
+        if n % 5 == 0 {
+            // The next one may come in the middle of a deploy.
+            server.call("saved").await.good();
+        }
+    }
+    let last = format!("{SAVES} {SAVES}");
+    poll::until("the last save", async || {
+        let reply = server.call("saved").await;
+        (reply.status == 200 && reply.text().trim_matches('"') == last).then_some(())
+    })
+    .await;
+    dev.signal(Signal::SIGINT);
+    assert_eq!(dev.end().await, Some(0), "{}", dev.log());
+    answers(&server, "saved", &last).await;
+}
+
+#[tokio::test]
 async fn a_save_that_can_not_be_deployed_is_told_and_the_one_before_stays() {
     let server = Server::start().await;
     let source = Source::python(&handler("good"));

@@ -2,13 +2,20 @@
 //!
 //! A directory is watched with everything below it, but for what is never packed. A single file is watched by its directory, as
 //! editors put a new file in its place. Dropping this ends the watching.
+//!
+//! ```text
+//!  still --change--> begun --a file was closed or got its name--> whole --change--> begun
+//!                      '---- 10 ms without a change ----> told <---- 2 ms ----'
+//! ```
 
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
@@ -17,15 +24,41 @@ use crate::failure::Explain;
 
 /// Files are at rest when nothing changed for so long: an editor writes one in several steps.
 const REST: Duration = Duration::from_millis(10);
+/// The same when the last step is one that ends a save. Another file of the same save comes sooner, and one that comes later is told by
+/// itself.
+const REST_OF_WHOLE: Duration = Duration::from_millis(2);
 /// What never comes to rest is deployed after this all the same.
 const RESTLESS: Duration = Duration::from_millis(500);
 
 /// See the module's head.
 pub(super) struct Watch {
     _watcher: RecommendedWatcher,
-    changed: Arc<Notify>,
+    seen: Arc<Seen>,
     /// The first and the last change that were not told yet.
     unrest: Option<(Instant, Instant)>,
+}
+
+/// What the watcher's thread has seen.
+#[derive(Default)]
+struct Seen {
+    /// Something changed.
+    changed: Notify,
+    /// The last of it ended a save.
+    whole: AtomicBool,
+}
+
+impl Seen {
+    fn take(&self, step: Step) {
+        self.whole.store(step == Step::Whole, Ordering::SeqCst);
+        self.changed.notify_one();
+    }
+
+    fn rest(&self) -> Duration {
+        match self.whole.load(Ordering::SeqCst) {
+            true => REST_OF_WHOLE,
+            false => REST,
+        }
+    }
 }
 
 /// A path that can't be watched.
@@ -92,9 +125,9 @@ impl Watch {
             let parent = whole.parent().map(Path::to_owned);
             (parent.unwrap_or_else(|| PathBuf::from("/")), name)
         };
-        let changed = Arc::new(Notify::new());
+        let seen = Arc::<Seen>::default();
         let (told, of) = (
-            changed.clone(),
+            seen.clone(),
             Interest {
                 root: root.clone(),
                 only,
@@ -108,18 +141,17 @@ impl Watch {
             path: path.to_owned(),
             cause,
         };
-        // An event that can't be read may have been any.
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.is_ok_and(|event| !of.covers(&event)) {
-                return;
+            // An event that can't be read may have been any.
+            if let Some(step) = event.map_or(Some(Step::Begun), |event| of.step(&event)) {
+                told.take(step);
             }
-            told.notify_one();
         })
         .map_err(unwatched)?;
         watcher.watch(&root, mode).map_err(unwatched)?;
         Ok(Self {
             _watcher: watcher,
-            changed,
+            seen,
             unrest: None,
         })
     }
@@ -128,12 +160,12 @@ impl Watch {
     pub(super) async fn changed(&mut self) -> Instant {
         loop {
             let Some((first, last)) = self.unrest else {
-                self.changed.notified().await;
+                self.seen.changed.notified().await;
                 self.unrest = Some((Instant::now(), Instant::now()));
                 continue;
             };
-            let rest = (last + REST).min(first + RESTLESS);
-            match tokio::time::timeout_at(rest.into(), self.changed.notified()).await {
+            let rest = (last + self.seen.rest()).min(first + RESTLESS);
+            match tokio::time::timeout_at(rest.into(), self.seen.changed.notified()).await {
                 Ok(()) => self.unrest = Some((first, Instant::now())),
                 Err(_) => {
                     self.unrest = None;
@@ -144,6 +176,15 @@ impl Watch {
     }
 }
 
+/// What an event is in a save.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// More is to come.
+    Begun,
+    /// A file was closed after it was written, or has got its name.
+    Whole,
+}
+
 /// Which events matter.
 struct Interest {
     root: PathBuf,
@@ -151,8 +192,15 @@ struct Interest {
 }
 
 impl Interest {
-    fn covers(&self, event: &Event) -> bool {
-        !matches!(event.kind, EventKind::Access(_)) && event.paths.iter().any(|path| self.covers_path(path))
+    /// What the event is, if it matters.
+    fn step(&self, event: &Event) -> Option<Step> {
+        let step = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both)) => Step::Whole,
+            EventKind::Access(_) => return None,
+            _ => Step::Begun,
+        };
+        event.paths.iter().any(|path| self.covers_path(path)).then_some(step)
     }
 
     fn covers_path(&self, path: &Path) -> bool {
@@ -168,8 +216,6 @@ impl Interest {
 
 #[cfg(test)]
 mod tests {
-    use notify::event::{AccessKind, ModifyKind};
-
     use super::*;
 
     fn event(kind: EventKind, path: &str) -> Event {
@@ -184,7 +230,7 @@ mod tests {
         };
         let modified = EventKind::Modify(ModifyKind::Any);
         for path in ["/a/handler.py", "/a/b/c.txt", "/a/.git2", "/a/fn.toml"] {
-            assert!(of.covers(&event(modified, path)), "{path}");
+            assert_eq!(of.step(&event(modified, path)), Some(Step::Begun), "{path}");
         }
         for path in [
             "/a/.git/index",
@@ -192,9 +238,20 @@ mod tests {
             "/a/node_modules/.cache/x",
             "/b/handler.py",
         ] {
-            assert!(!of.covers(&event(modified, path)), "{path}");
+            assert_eq!(of.step(&event(modified, path)), None, "{path}");
         }
-        assert!(!of.covers(&event(EventKind::Access(AccessKind::Any), "/a/handler.py")));
+        for (kind, step) in [
+            (EventKind::Access(AccessKind::Any), None),
+            (EventKind::Access(AccessKind::Close(AccessMode::Read)), None),
+            (
+                EventKind::Access(AccessKind::Close(AccessMode::Write)),
+                Some(Step::Whole),
+            ),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::From)), Some(Step::Begun)),
+            (EventKind::Modify(ModifyKind::Name(RenameMode::To)), Some(Step::Whole)),
+        ] {
+            assert_eq!(of.step(&event(kind, "/a/handler.py")), step, "{kind:?}");
+        }
     }
 
     #[test]
@@ -204,8 +261,8 @@ mod tests {
             only: Some("run".into()),
         };
         let modified = EventKind::Modify(ModifyKind::Any);
-        assert!(of.covers(&event(modified, "/a/run")));
-        assert!(!of.covers(&event(modified, "/a/run~")));
+        assert!(of.step(&event(modified, "/a/run")).is_some());
+        assert!(of.step(&event(modified, "/a/run~")).is_none());
     }
 
     #[tokio::test]
@@ -220,6 +277,33 @@ mod tests {
         watch.changed().await;
         std::fs::write(dir.path().join("deep/module.py"), "1").unwrap();
         watch.changed().await;
+    }
+
+    /// However an editor saves, what is told last comes after its last step.
+    #[tokio::test]
+    async fn the_last_step_of_a_save_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("handler.py");
+        let mut watch = Watch::start(dir.path()).unwrap();
+        let told = async |watch: &mut Watch, expected: &str| {
+            // A step before the last may be told as well.
+            loop {
+                watch.changed().await;
+                if std::fs::read_to_string(&file).is_ok_and(|text| text == expected) {
+                    return;
+                }
+            }
+        };
+        std::fs::write(&file, "in place").unwrap();
+        told(&mut watch, "in place").await;
+        std::fs::write(dir.path().join(".new"), "renamed").unwrap();
+        std::fs::rename(dir.path().join(".new"), &file).unwrap();
+        told(&mut watch, "renamed").await;
+        std::fs::rename(&file, dir.path().join("handler.py~")).unwrap();
+        tokio::task::yield_now().await;
+        std::fs::write(&file, "kept a copy").unwrap();
+        std::fs::remove_file(dir.path().join("handler.py~")).unwrap();
+        told(&mut watch, "kept a copy").await;
     }
 
     #[tokio::test]
