@@ -1,7 +1,7 @@
 //! Templates of functions: which revisions have one, and forks of them.
 //!
 //! ```text
-//!   (none) --first start of the revision--> raising --initialised, holds nothing that forks would share--> stands
+//!   (none) --first start of the revision has come up--> raising --initialised, holds nothing that forks would share--> stands
 //!                                              \--failed, or holds what can't be forked--> unfit: executed, and `fn show` says why
 //!   stands --not used for long, forgotten, other revision--> (none)
 //!   stands --died, or of no use--> (none), and unfit at the third time
@@ -82,7 +82,7 @@ impl Cells {
         let _told = self.listener.set(listener);
     }
 
-    /// A fork of the template of `revision`, if one stands. Otherwise one is raised, for the next start.
+    /// A fork of the template of `revision`, if one stands.
     pub(super) async fn fork(&self, revision: &Revision, rehearse: bool) -> Option<(Sandbox, Arc<Cell>)> {
         let nursery = self.nursery(revision)?;
         match nursery.fork(rehearse).await {
@@ -95,23 +95,28 @@ impl Cells {
     }
 
     fn nursery(&self, revision: &Revision) -> Option<Arc<Nursery>> {
+        let homes = self.lock();
+        let home = homes.get(&revision.name)?;
+        match &home.state {
+            State::Stands(nursery) if home.revision == revision.number => Some(nursery.clone()),
+            _ => None,
+        }
+    }
+
+    /// Raises a template of `revision`, if it has none and may have one. Called when a start has come up: while that was under way,
+    /// a call may have waited for it, and the template would have taken a processor from it.
+    pub(super) fn prepare(&self, revision: &Revision) {
         if revision.settings.scale.keep == Keep::Nothing {
-            return None;
+            return;
         }
         let mut homes = self.lock();
-        let deaths = match homes.get_mut(&revision.name) {
-            Some(home) if home.revision == revision.number => {
-                return match &home.state {
-                    State::Stands(nursery) => Some(nursery.clone()),
-                    State::Raising | State::Unfit(_) => None,
-                };
-            }
-            // During a deploy calls of the old revision are not to throw away the template of the new one.
-            Some(home) if home.revision > revision.number => return None,
-            _ => 0,
-        };
-        self.settle(&mut homes, revision, deaths);
-        None
+        // During a deploy calls of the old revision are not to throw away the template of the new one.
+        if homes
+            .get(&revision.name)
+            .is_none_or(|home| home.revision < revision.number)
+        {
+            self.settle(&mut homes, revision, 0);
+        }
     }
 
     /// Gives a function a new home, in which a template is raised if its revision can have one.

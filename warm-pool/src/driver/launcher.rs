@@ -24,6 +24,9 @@ pub trait Launcher: Send + Sync + 'static {
     /// Starts a process of `revision` with the lanes that its runtime needs. Dropping the future kills what was made until then.
     fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>>;
 
+    /// A process of `revision` that was launched for calls has come up: what makes the next one faster may be prepared now.
+    fn came_up(&self, _revision: &Revision) {}
+
     /// Whether a process could be started at this moment. While it says no, a launch waits, or fails.
     fn is_up(&self) -> bool {
         true

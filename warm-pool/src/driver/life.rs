@@ -78,8 +78,9 @@ pub(crate) async fn live(birth: Birth) {
             let accepted = fleet
                 .upgrade()
                 .is_some_and(|fleet| fleet.started(instance.clone(), channels));
-            if !accepted {
-                cancel.cancel();
+            match accepted {
+                true => launcher.came_up(&instance.revision),
+                false => cancel.cancel(),
             }
             let ending = tokio::select! {
                 ending = instance.body.gone() => ending,

@@ -148,6 +148,10 @@ impl Launcher for Sandboxed {
         })
     }
 
+    fn came_up(&self, revision: &Revision) {
+        self.cells.prepare(revision);
+    }
+
     fn is_up(&self) -> bool {
         self.spawner.is_up()
     }
