@@ -6,9 +6,11 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use functions::Span;
+use functions::{Runtime, Signature, Span};
 use gateway::callback::CallbackHost;
 use warm_pool::Reclaim;
 
@@ -142,7 +144,7 @@ pub(crate) struct FunctionArgs {
     /// The function's name [default: name in fn.toml, else the name of PATH]
     #[arg(long, value_name = "NAME", allow_hyphen_values = true)]
     pub(crate) name: Option<String>,
-    /// The runtime: python, node or stdio [default: detected]
+    /// The runtime: python, node, stdio, http, lambda or fdk [default: detected]
     #[arg(long)]
     pub(crate) runtime: Option<String>,
     /// The handler, for example handler.handler [default: detected]
@@ -191,22 +193,22 @@ impl FunctionArgs {
 /// `fn init`.
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
-    /// The language of the example
-    #[arg(long, value_enum, default_value_t = Template::Python)]
-    pub(crate) runtime: Template,
+    /// What runs the example
+    #[arg(long, value_name = "R", default_value = "python", value_parser = word::<Runtime>(Runtime::WORDS))]
+    pub(crate) runtime: Runtime,
+    /// How the handler of Python or Node is called [default: handler(event, context)]
+    #[arg(long, value_name = "S", value_parser = word::<Signature>(Signature::WORDS))]
+    pub(crate) signature: Option<Signature>,
     /// The directory to write into; it is made when it does not exist
     pub(crate) dir: PathBuf,
 }
 
-/// The examples that `fn init` can write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Template {
-    /// `handler.py`.
-    Python,
-    /// `index.mjs`.
-    Node,
-    /// An executable shell script.
-    Stdio,
+/// Reads one of some words.
+fn word<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync> + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words).try_map(|word| word.parse::<T>())
 }
 
 /// `fn invoke`.

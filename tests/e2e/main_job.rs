@@ -249,14 +249,72 @@ async fn the_command_lists_shows_invokes_and_removes() {
 #[tokio::test]
 async fn what_init_writes_can_be_deployed() {
     let server = Server::start().await;
-    for runtime in ["python", "node", "stdio"] {
-        let dir = Source::empty();
-        let path = dir.join("new");
-        let path = path.to_str().expect("temporary paths are text");
-        server.fn_command(["init", "--runtime", runtime, path]).await.good();
-        server.try_deploy(runtime, path.as_ref(), &[]).await.good();
-        server.call(runtime).await.is_cold();
+    for (runtime, signature) in [
+        ("python", "event"),
+        ("python", "wsgi"),
+        ("python", "asgi"),
+        ("python", "http"),
+        ("node", "event"),
+        ("node", "http"),
+        ("node", "fetch"),
+        ("stdio", "auto"),
+        ("http", "auto"),
+        ("lambda", "auto"),
+        ("fdk", "auto"),
+    ] {
+        let name = format!("{runtime}-{signature}");
+        initialised(&server, runtime, signature, &name).await;
+        let url = format!("{}?name=Ada", server.function(&name));
+        // What has no query gets the name as the body.
+        let cold = match runtime {
+            "fdk" => server.client().post(&url, "Ada").await,
+            _ => server.client().get(&url).await,
+        };
+        let cold = cold.expect("the function answers").good();
+        cold.is_cold();
+        let text = if runtime == "stdio" {
+            "Hello from GET /"
+        } else {
+            "Hello, Ada!"
+        };
+        assert!(cold.text().contains(text), "{name}: {}", cold.text());
+        let word = if runtime == "stdio" { "saying" } else { "Ada" };
+        if runtime != "fdk" {
+            let logs = server.fn_command(["logs", &name]).await.good().stdout;
+            assert!(logs.contains(word), "{name}: {logs}");
+        }
     }
+}
+
+#[tokio::test]
+async fn what_init_writes_for_events_receives_them() {
+    let server = Server::start().await;
+    for runtime in ["python", "node"] {
+        initialised(&server, runtime, "cloudevent", runtime).await;
+        let headers = [
+            ("content-type", "application/json"),
+            ("ce-specversion", "1.0"),
+            ("ce-id", "1"),
+            ("ce-type", "made"),
+            ("ce-source", "/me"),
+        ];
+        let url = server.function(runtime);
+        let reply = server.client().post_with(&url, &headers, "{\"n\": 1}").await;
+        let reply = reply.expect("the function answers");
+        assert!((200..300).contains(&reply.status), "{runtime}: {}", reply.text());
+        let logs = server.fn_command(["logs", runtime]).await.good().stdout;
+        assert!(logs.contains("received made from /me"), "{runtime}: {logs}");
+    }
+}
+
+/// Deploys what `fn init` writes.
+async fn initialised(server: &Server, runtime: &str, signature: &str, name: &str) {
+    let dir = Source::empty();
+    let path = dir.join("new");
+    let path = path.to_str().expect("temporary paths are text");
+    let init = ["init", "--runtime", runtime, "--signature", signature, path];
+    server.fn_command(init).await.good();
+    server.try_deploy(name, path.as_ref(), &[]).await.good();
 }
 
 #[tokio::test]
