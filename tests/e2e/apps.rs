@@ -50,6 +50,38 @@ fn many_headers() -> HeaderMap {
     headers
 }
 
+/// What `GET /links/` of an app tells, a link to `/items/seen?q=1`, the path of itself, and its own address, leads back to the app: where it is called by its path,
+/// and where it is called by its Host. So does the redirect to it, for want of the slash at its end.
+async fn links(server: &Server, name: &str) {
+    let address = server.address();
+    let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+    for (host, base) in [
+        (address.to_owned(), format!("/function/{name}")),
+        (format!("{name}.localhost:{port}"), String::new()),
+    ] {
+        let told = at(server, &host, &format!("{base}/links/")).await.good().json();
+        let told: Vec<String> = serde_json::from_value(told).expect("a list of texts");
+        assert_eq!(told[0], format!("http://{host}{base}/items/seen?q=1"));
+        assert_eq!(told[1], format!("{base}/links/"));
+        assert_eq!(told[2], format!("http://{host}{base}/links/"));
+        let path = told[0].strip_prefix(&format!("http://{host}")).expect("it leads back");
+        assert_eq!(at(server, &host, path).await.good().json()["id"], "seen");
+        let moved = at(server, &host, &format!("{base}/links")).await;
+        assert!((301..=308).contains(&moved.status), "{}", moved.status);
+        let to = moved.header("location");
+        assert_eq!(to.strip_prefix(&format!("http://{host}")).unwrap_or(to), told[1]);
+    }
+}
+
+/// Asks for a path of a host that the server is.
+async fn at(server: &Server, host: &str, path: &str) -> Reply {
+    let url = format!("http://{}{path}", server.address());
+    let mut request = reqwest::Request::new(reqwest::Method::GET, url.parse().expect("an address"));
+    let host = HeaderValue::from_str(host).expect("a host");
+    request.headers_mut().insert("host", host);
+    server.client().send(request).await.expect("a reply")
+}
+
 /// What every app of these tests answers to, in whatever framework.
 ///
 /// `POST /echo` gives the body back as `application/octet-stream`; `GET /items/ID?q=..&q=..` tells what it saw as JSON: `id`, `q` (a list),

@@ -94,6 +94,9 @@ pub struct Invoke {
     /// The lines of the request's headers that repeat, by name, for what the joined ones of the event don't tell.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub repeated: BTreeMap<String, Vec<String>>,
+    /// What stands before the function's own path where a caller calls it, still percent-encoded; empty where nothing does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub base_path: String,
     /// The CGI environment of the request. Only `stdio` gets one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<(String, String)>,

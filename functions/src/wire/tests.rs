@@ -44,6 +44,7 @@ fn any_host_frame() -> impl Strategy<Value = HostFrame> {
                 arn,
                 client_context: None,
                 repeated: Default::default(),
+                base_path: "/function/hello".to_owned(),
                 env,
             })
         }),
@@ -354,6 +355,7 @@ fn a_call_of_any_size_is_cut_into_frames() {
         arn: "arn:aws:lambda:local:000000000000:function:f".into(),
         client_context: None,
         repeated: Default::default(),
+        base_path: "/function/hello".to_owned(),
         env: Vec::new(),
     };
     let event = vec![7u8; 2 * MAX_PAYLOAD + 3];

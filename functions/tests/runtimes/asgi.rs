@@ -83,6 +83,19 @@ fn the_scope_is_what_the_specification_asks_for() {
 }
 
 #[test]
+fn what_stands_before_the_path_is_the_root_path() {
+    let mut instance =
+        asgi("await reply(send, ' '.join([scope['root_path'], scope['path'], scope['raw_path'].decode()]).encode())");
+    let ask = Ask {
+        path: "/a%20b",
+        base_path: "/function/hello",
+        ..Ask::default()
+    };
+    let seen = "/function/hello /function/hello/a b /function/hello/a%20b";
+    assert_eq!(web::plain(&instance.ask(&ask)).1, seen);
+}
+
+#[test]
 fn bodies_of_any_bytes_and_size_go_both_ways() {
     let mut instance = asgi("await reply(send, (await receive())['body'])");
     let every_byte: Vec<u8> = (0..=255).collect();

@@ -351,6 +351,7 @@ impl Instance {
     pub(crate) fn ask(&mut self, ask: &Ask<'_>) -> Answer {
         let invoke = Invoke {
             repeated: ask.repeated(),
+            base_path: ask.base_path.to_owned(),
             ..invoke(&[])
         };
         self.send_invoke(0, invoke, &serde_json::to_vec(&ask.event()).unwrap());
@@ -559,6 +560,7 @@ fn invoke(env: &[(&str, &str)]) -> Invoke {
         arn: "arn:aws:lambda:local:000000000000:function:hello".to_owned(),
         client_context: None,
         repeated: Default::default(),
+        base_path: String::new(),
         env: env
             .iter()
             .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))

@@ -14,6 +14,8 @@ use crate::host::{Answer, Instance};
 pub(crate) struct Ask<'a> {
     pub(crate) method: &'a str,
     pub(crate) path: &'a str,
+    /// What stands before it.
+    pub(crate) base_path: &'a str,
     pub(crate) query: Option<&'a str>,
     pub(crate) headers: Vec<(&'a str, &'a [u8])>,
     pub(crate) body: &'a [u8],
@@ -24,6 +26,7 @@ impl Default for Ask<'_> {
         Ask {
             method: "GET",
             path: "/",
+            base_path: "",
             query: None,
             headers: vec![("host", b"hello.localhost:8080")],
             body: b"",

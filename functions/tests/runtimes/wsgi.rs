@@ -107,6 +107,22 @@ fn a_path_keeps_signs_that_escape_nothing() {
 }
 
 #[test]
+fn what_stands_before_the_path_is_the_script() {
+    let mut instance = wsgi(
+        "start_response('200 OK', [])\n\
+         return [' '.join(environ[key] for key in ('SCRIPT_NAME', 'PATH_INFO', 'REQUEST_URI')).encode('latin-1')]",
+    );
+    let ask = Ask {
+        path: "/a%20b",
+        query: Some("c"),
+        base_path: "/function/hello",
+        ..Ask::default()
+    };
+    let seen = "/function/hello /a b /function/hello/a%20b?c";
+    assert_eq!(web::plain(&instance.ask(&ask)).1, seen);
+}
+
+#[test]
 fn a_chunk_is_what_it_was_when_it_was_given() {
     let mut instance = wsgi(
         "import array\nbuffer = bytearray(b'x')\ndef chunks():\n    for byte in b'abc':\n        buffer[0] = byte\n        \

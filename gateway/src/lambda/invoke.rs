@@ -366,6 +366,7 @@ impl Asked {
             arn: self.address.arn(),
             client_context: self.context.clone(),
             repeated: Default::default(),
+            base_path: String::new(),
             env,
         }
     }

@@ -196,6 +196,7 @@ async fn handler(
         lease,
         Invoke {
             repeated,
+            base_path: base_path(head.uri.path().get(..call.path_from).unwrap_or_default()),
             ..asked(call, admitted, head, id, Vec::new())
         },
         event,
@@ -259,6 +260,16 @@ fn own_path<'a>(call: &Call, head: &'a Parts) -> &'a str {
         .unwrap_or("/")
 }
 
+/// Where the function is called, of what stands before its own path, so that what it links to leads back: empty where it has a host of its own, and for the admin API, whose paths nobody
+/// links to. What nobody waits for is linked to where its reply is seen.
+fn base_path(before: &str) -> String {
+    match before.strip_prefix("/async-function/") {
+        Some(name) => format!("/function/{name}"),
+        None if before.starts_with("/function/") => before.to_owned(),
+        None => String::new(),
+    }
+}
+
 /// The request as the function sees it.
 fn seen<'a>(call: &'a Call, head: &'a Parts, id: &'a str) -> RequestHead<'a> {
     let path = own_path(call, head);
@@ -301,6 +312,7 @@ fn asked(call: &Call, admitted: &Admitted, head: &Parts, id: String, env: Vec<(S
         },
         client_context: None,
         repeated: BTreeMap::new(),
+        base_path: String::new(),
         env,
     }
 }
@@ -450,4 +462,21 @@ fn respond(answer: Answer, method: &Method, invocation: Invocation) -> Response<
         }
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::base_path;
+
+    #[test]
+    fn links_lead_to_where_replies_are_seen() {
+        for (before, expected) in [
+            ("", ""),
+            ("/function/a", "/function/a"),
+            ("/async-function/a", "/function/a"),
+            ("/v1/functions/a/invoke", ""),
+        ] {
+            assert_eq!(base_path(before), expected, "{before}");
+        }
+    }
 }

@@ -59,6 +59,11 @@ async def slow():
     return StreamingResponse(ticks(), media_type="text/event-stream")
 
 
+@app.get("/links/")
+async def links(request: Request):
+    return [str(request.url_for("item", id="seen").include_query_params(q=1)), app.url_path_for("links").make_absolute_url(request.base_url).path, str(request.url)]
+
+
 @app.get("/later")
 async def later(tasks: BackgroundTasks):
     tasks.add_task(print, "what came after the reply")
@@ -85,7 +90,7 @@ async fn fastapi_runs_without_a_server() {
         .json();
     assert_eq!(seen["twice"], serde_json::json!(["1", "2, 3"]));
     assert_eq!(seen["opened"], "at the start");
-    assert_eq!(seen["url"], format!("http://{}/items/x?q=1", server.address()));
+    assert_eq!(seen["url"], format!("{}/items/x?q=1", server.function("fastapi")));
     assert_eq!(seen["address"], "127.0.0.1");
     assert_eq!(
         super::get(&server, "fastapi", "/threads").await.good().text(),
@@ -116,4 +121,5 @@ async fn fastapi_runs_without_a_server() {
         .await;
     }
     super::flows(&server, "fastapi").await;
+    super::links(&server, "fastapi").await;
 }

@@ -5,7 +5,7 @@ use tests::{Server, Source, packages};
 const APP: &str = r#"
 import time
 
-from flask import Flask, Response, jsonify, request
+from flask import Flask, Response, jsonify, request, url_for
 
 app = Flask(__name__)
 
@@ -30,6 +30,11 @@ def item(id):
     reply.set_cookie("one", "1")
     reply.set_cookie("two", "2")
     return reply
+
+
+@app.get("/links/")
+def links():
+    return [url_for("item", id="seen", q=1, _external=True), url_for("links"), request.url]
 
 
 @app.get("/flow")
@@ -71,4 +76,5 @@ async fn flask_runs_without_a_server() {
         (&"http".into(), &"127.0.0.1".into())
     );
     super::flows(&server, "flask").await;
+    super::links(&server, "flask").await;
 }

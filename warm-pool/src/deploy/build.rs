@@ -132,6 +132,7 @@ async fn exchange(
         arn: String::new(),
         client_context: None,
         repeated: Default::default(),
+        base_path: String::new(),
         env: Vec::new(),
     })?;
     lane.push_end()?;

@@ -60,6 +60,7 @@ fn invoke() -> Invoke {
         arn: "arn".into(),
         client_context: None,
         repeated: Default::default(),
+        base_path: String::new(),
         env: Vec::new(),
     }
 }

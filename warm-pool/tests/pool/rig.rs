@@ -204,6 +204,7 @@ pub(crate) async fn send(lease: &mut Lease, request: &str, event: &str) {
         arn: "arn:aws:lambda:local:000000000000:function:hello".into(),
         client_context: None,
         repeated: Default::default(),
+        base_path: String::new(),
         env: Vec::new(),
     };
     lease

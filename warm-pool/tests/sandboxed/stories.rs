@@ -55,6 +55,7 @@ async fn exchange(lease: &mut Lease, event: &str) -> Result<Result<String, Strin
         arn: "arn".into(),
         client_context: None,
         repeated: Default::default(),
+        base_path: String::new(),
         env: Vec::new(),
     };
     lease

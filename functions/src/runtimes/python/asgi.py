@@ -118,7 +118,7 @@ class Exchange:
         call.started = time.perf_counter_ns()
         call.pid = shim.os.getpid()
         try:
-            self.request = requests.Request(call.event(), call.invoke.get("repeated", {}))
+            self.request = requests.Request(call)
             refused = self.crew.gate(self.request)
             if refused:
                 headers = [(b"content-type", b"text/plain; charset=utf-8")]
@@ -149,10 +149,11 @@ class Exchange:
             "http_version": {"2.0": "2", "3.0": "3"}.get(request.version, request.version),
             "method": request.method,
             "scheme": request.scheme,
-            "path": request.path().decode("utf-8", "replace"),
-            "raw_path": request.raw_path,
+            # With what stands before it, as servers that are told their root path have it.
+            "path": (request.base() + request.path()).decode("utf-8", "replace"),
+            "raw_path": request.raw_base + request.raw_path,
             "query_string": request.query,
-            "root_path": "",
+            "root_path": request.base().decode("utf-8", "replace"),
             "headers": [(name.encode("latin-1"), value) for name, value in request.lines],
             "client": (request.source_ip, 0),
             "server": (request.host, int(request.port)),

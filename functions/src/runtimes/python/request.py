@@ -12,7 +12,10 @@ NOT_PASSED = ("connection", "content-length", "expect", "keep-alive", "te", "tra
 class Request:
     """What was asked. Header names are lower case; values are bytes, as they came."""
 
-    def __init__(self, event, repeated):
+    def __init__(self, call):
+        event, repeated = call.event(), call.invoke.get("repeated", {})
+        # What stands before the path, for the caller.
+        self.raw_base = bytes_of(call.invoke.get("base_path", ""))
         try:
             http, headers = event["requestContext"]["http"], event["headers"]
             self.method, self.source_ip = str(http["method"]), str(http.get("sourceIp") or "")
@@ -39,15 +42,23 @@ class Request:
 
     def path(self):
         """The path without its escapes: any bytes."""
-        first, *rest = self.raw_path.split(b"%")
-        parts = [first]
-        for part in rest:
-            try:
-                # Of nothing it makes nothing, and a lone sign would be lost.
-                parts += [binascii.a2b_hex(part[:2] or b"%"), part[2:]]
-            except ValueError:
-                parts += [b"%", part]
-        return b"".join(parts)
+        return unescaped(self.raw_path)
+
+    def base(self):
+        """What stands before it, in the same way."""
+        return unescaped(self.raw_base)
+
+
+def unescaped(raw):
+    first, *rest = raw.split(b"%")
+    parts = [first]
+    for part in rest:
+        try:
+            # Of nothing it makes nothing, and a lone sign would be lost.
+            parts += [binascii.a2b_hex(part[:2] or b"%"), part[2:]]
+        except ValueError:
+            parts += [b"%", part]
+    return b"".join(parts)
 
 
 def lines(headers, event, repeated):

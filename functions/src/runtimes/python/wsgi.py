@@ -20,7 +20,7 @@ class Wsgi(shim.App):
         self.threads = shim.lane_count() > 1
 
     def answer(self, call):
-        request = requests.Request(call.event(), call.invoke.get("repeated", {}))
+        request = requests.Request(call)
         reply = Reply(call)
         refused = self.gate and self.gate(request)
         if refused:
@@ -43,10 +43,10 @@ class Wsgi(shim.App):
     def environ(self, request):
         environ = {
             "REQUEST_METHOD": request.method,
-            "SCRIPT_NAME": "",
+            "SCRIPT_NAME": request.base().decode("latin-1"),
             "PATH_INFO": request.path().decode("latin-1"),
             "QUERY_STRING": request.query.decode("latin-1"),
-            "REQUEST_URI": (request.raw_path + (b"?" + request.query if request.query else b"")).decode("latin-1"),
+            "REQUEST_URI": (request.raw_base + request.raw_path + (b"?" + request.query if request.query else b"")).decode("latin-1"),
             "SERVER_NAME": request.host,
             "SERVER_PORT": request.port,
             "SERVER_PROTOCOL": "HTTP/" + request.version,
