@@ -8,6 +8,8 @@ mod framework;
 mod host;
 mod node;
 mod node_apps;
+mod node_failures;
+mod node_parked;
 mod python;
 mod stdio;
 mod web;
