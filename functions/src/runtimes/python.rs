@@ -16,8 +16,23 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
     contents: include_bytes!("python/bootstrap.py"),
 };
 
-/// What is loaded beside the shim when a function is a web app, or may be one.
-pub(super) const BESIDE: [BaseFile; 6] = [
+/// What is loaded beside the shim: its parts, and what it needs when a function is a web app, or may be one.
+pub(super) const BESIDE: [BaseFile; 9] = [
+    BaseFile {
+        path: "/var/runtime/python/rehearsal.py",
+        mode: 0o444,
+        contents: include_bytes!("python/rehearsal.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/loading.py",
+        mode: 0o444,
+        contents: include_bytes!("python/loading.py"),
+    },
+    BaseFile {
+        path: "/var/runtime/python/wire.py",
+        mode: 0o444,
+        contents: include_bytes!("python/wire.py"),
+    },
     BaseFile {
         path: "/var/runtime/python/choice.py",
         mode: 0o444,

@@ -192,7 +192,7 @@ class Exchange:
             self.begun = True
             self.held += self.call.head_frame(self.status, self.lines)
         # What is not bytes may have elements that are longer than a byte, and change before it is sent.
-        self.held += shim.body_frames(self.call.seq, bytes(data))
+        self.held += shim.wire.body_frames(self.call.seq, bytes(data))
 
     def hurry(self):
         if self.held:

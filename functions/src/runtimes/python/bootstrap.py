@@ -1,7 +1,7 @@
 """Runs a Python handler behind the frame protocol of the platform.
 
-Lanes are inherited stream sockets on the file descriptors 3, 4, ... (FN_LANES of them); the frames are described where
-the host decodes them. This file imports as little as it can, because every import is paid by each cold start, and it
+Lanes are inherited stream sockets on the file descriptors 3, 4, ... (FN_LANES of them), see wire.py; what _HANDLER names is
+found by loading.py. This file imports as little as it can, because every import is paid by each cold start, and it
 never imports threading or logging for itself, because their hooks slow down a fork. What only errors or unusual results
 need is imported when they happen.
 """
@@ -14,18 +14,7 @@ STARTED = time.monotonic_ns()
 
 import json  # noqa: E402  (its import belongs to the measured start)
 
-# What of a handler says that it is an app, see choice.py.
-APP_NAMES = ("app", "application")
-ENVIRON_NAMES = ("environ", "env")
-ANY_NUMBER = 0x04 | 0x08
-
-HEADER = 12
-MAX_PAYLOAD = 1 << 20
 MAX_RESULT = 6 * 1024 * 1024
-READ_SIZE = 1 << 16
-
-INVOKE, REQUEST_BODY, REQUEST_END, CANCEL = 1, 2, 3, 4
-READY, INIT_ERROR, RESULT, HEAD, BODY, END, ERROR = 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87
 
 HOME = os.path.dirname(os.path.abspath(__file__)) + "/"
 THIS = sys.modules[__name__]
@@ -39,6 +28,9 @@ def beside(name):
     with open(module.__file__, encoding="utf-8") as source:
         exec(compile(source.read(), module.__file__, "exec"), module.__dict__)
     return module
+
+
+wire = beside("wire")
 
 
 class Boot:
@@ -58,87 +50,6 @@ class Failure(Exception):
         super().__init__(message)
         self.kind = kind
         self.trace = list(trace)
-
-
-# --- frames ---------------------------------------------------------------------------------------------------------
-
-
-def frame(kind, seq, payload=b""):
-    """A frame as buffers to write."""
-    header = len(payload).to_bytes(4, "little") + seq.to_bytes(4, "little") + bytes((kind, 0, 0, 0))
-    return [header, payload] if payload else [header]
-
-
-def body_frames(seq, data):
-    """BODY frames for bytes of any length."""
-    if len(data) <= MAX_PAYLOAD:
-        return frame(BODY, seq, data) if data else []
-    view, buffers = memoryview(data), []
-    for start in range(0, len(data), MAX_PAYLOAD):
-        buffers += frame(BODY, seq, view[start : start + MAX_PAYLOAD])
-    return buffers
-
-
-def dumps(value):
-    return json.dumps(value).encode()
-
-
-class Lane:
-    """One socket to the host."""
-
-    def __init__(self, fd):
-        self.fd = fd
-        self.buffer = b""
-        os.set_inheritable(fd, False)
-
-    def take(self, size):
-        """Exactly size bytes; None when the host has closed the lane."""
-        have = len(self.buffer)
-        if have < size and size >= READ_SIZE:
-            return self.take_large(size)
-        while have < size:
-            more = os.read(self.fd, READ_SIZE)
-            if not more:
-                return None
-            self.buffer = self.buffer + more if have else more
-            have = len(self.buffer)
-        taken, self.buffer = self.buffer[:size], self.buffer[size:]
-        return taken
-
-    def take_large(self, size):
-        """Reads straight into one buffer, so that a body of megabytes is not copied at every read."""
-        taken = bytearray(size)
-        view = memoryview(taken)
-        have = len(self.buffer)
-        view[:have], self.buffer = self.buffer, b""
-        while have < size:
-            count = os.readv(self.fd, [view[have:]])
-            if not count:
-                return None
-            have += count
-        return taken
-
-    def receive(self):
-        """The next frame as (kind, seq, payload); None when the host has closed the lane."""
-        header = self.take(HEADER)
-        if header is None:
-            return None
-        size = int.from_bytes(header[0:4], "little")
-        payload = self.take(size) if size else b""
-        if payload is None:
-            return None
-        return header[8], int.from_bytes(header[4:8], "little"), payload
-
-    def send(self, buffers):
-        """Writes everything; one system call when the socket takes it."""
-        buffers = [memoryview(buffer) for buffer in buffers]
-        while buffers:
-            # IOV_MAX is 1024; a reply has far fewer buffers unless its body is over half a gigabyte.
-            written = os.writev(self.fd, buffers[:1000])
-            while buffers and written >= len(buffers[0]):
-                written -= len(buffers.pop(0))
-            if written:
-                buffers[0] = buffers[0][written:]
 
 
 # --- what handlers see ----------------------------------------------------------------------------------------------
@@ -252,8 +163,8 @@ def tell(text):
 
 def failure_frame(kind, seq, content):
     """The frame of a failure, without the trace if that has more text than fits."""
-    data = dumps(content)
-    return frame(kind, seq, data if len(data) <= MAX_PAYLOAD else dumps({**content, "stackTrace": []}))
+    data = wire.dumps(content)
+    return wire.frame(kind, seq, data if len(data) <= wire.MAX_PAYLOAD else wire.dumps({**content, "stackTrace": []}))
 
 
 def flush():
@@ -271,97 +182,7 @@ def leave(status):
     os._exit(status)
 
 
-# --- loading --------------------------------------------------------------------------------------------------------
-
-
-def module_name(spec):
-    """The module of what _HANDLER names."""
-    return spec.rpartition(".")[0].replace("/", ".")
-
-
-def load(spec):
-    """What _HANDLER names: a function of event and context, or an App."""
-    module, name = module_name(spec), spec.rpartition(".")[2]
-    if not name or not module.strip("."):
-        raise Failure("Runtime.MalformedHandlerName", f'handler {spec!r} does not have the form "module.function"')
-    signature = os.environ.get("FN_SIGNATURE", "auto")
-    if signature in ("auto", "http", "cloudevent"):
-        source = source_of(module)
-        if signature != "auto" or is_framework(source, name):
-            return beside("framework").load(module, name, source, signature)
-    loaded = imported(module, lambda: __import__(module) and sys.modules[module])
-    handler = getattr(loaded, name, None)
-    if handler is None:
-        raise missing_function(loaded, name)
-    if not callable(handler):
-        raise Failure("Runtime.HandlerNotFound", f"{name} in {module} is a {type(handler).__name__}, not a function")
-    if signature == "event" or (signature == "auto" and is_plain(handler, name)):
-        return handler
-    return beside("choice").choose(handler, name, signature)
-
-
-def source_of(module):
-    """The file of a module of the function; None for a module that comes from elsewhere."""
-    place = module.replace(".", "/")
-    return next((file for file in (place + ".py", place + "/__init__.py") if os.path.isfile(file)), None)
-
-
-def is_framework(source, name):
-    """Whether the function is one of the Functions Framework, see framework.py."""
-    if source is None:
-        return False
-    if "FUNCTION_SIGNATURE_TYPE" in os.environ:
-        return True
-    with open(source, encoding="utf-8", errors="replace") as file:
-        text = file.read()
-    return ("functions_framework" in text or "request" in text) and beside("framework").is_meant(text, name)
-
-
-def imported(module, act):
-    """What act returns, which imports the module. Its failures get the platform's words."""
-    try:
-        return act()
-    except ModuleNotFoundError as error:
-        raise missing_module(error, module) from None
-    except SyntaxError as error:
-        raise syntax_error(error) from None
-    except SystemExit as error:
-        raise Failure("Runtime.ExitError", f"{module} called exit({error.code!r}) while it was imported") from None
-
-
-def is_plain(handler, name):
-    """Whether this is a function of two parameters that nothing marks as those of WSGI. All else is looked at more closely."""
-    code = getattr(handler, "__code__", None)
-    if code is None or code.co_argcount != 2 or code.co_flags & ANY_NUMBER or name in APP_NAMES:
-        return False
-    return code.co_varnames[0] not in ENVIRON_NAMES and not code.co_varnames[1].startswith("start_resp")
-
-
-def missing_module(error, module):
-    wanted = error.name or ""
-    if wanted and (module == wanted or module.startswith(wanted + ".")):
-        place = module.replace(".", "/")
-        message = f"there is no module {module!r}: the function has neither {place}.py nor {place}/__init__.py"
-        return Failure("Runtime.ImportModuleError", message)
-    import traceback
-
-    stack = [entry for entry in traceback.extract_tb(error.__traceback__) if not is_ours(entry.filename)]
-    message = f"{module} needs the module {wanted!r}, which the function does not have; is it in requirements.txt?"
-    return Failure("Runtime.ImportModuleError", message, traceback.format_list(stack))
-
-
-def syntax_error(error):
-    import traceback
-
-    where = os.path.basename(error.filename or "?")
-    message = f"{error.msg} ({where}, line {error.lineno})"
-    return Failure("Runtime.UserCodeSyntaxError", message, traceback.format_exception_only(type(error), error))
-
-
-def missing_function(module, name):
-    functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-    offered = "it has " + ", ".join(functions[:10]) if functions else "it defines no function"
-    return Failure("Runtime.HandlerNotFound", f"{module.__name__} has no function {name!r}; {offered}")
+loading = beside("loading")
 
 
 def adopt_logging():
@@ -436,7 +257,7 @@ class Invocation:
 
     def end(self):
         elapsed = (time.perf_counter_ns() - self.started) // 1000
-        return frame(END, self.seq, b'{"handler_us":%d}' % elapsed)
+        return wire.frame(wire.END, self.seq, b'{"handler_us":%d}' % elapsed)
 
     def boot(self):
         return b'{"boot_id":"%s"}' % Boot.id.encode()
@@ -447,16 +268,16 @@ class Invocation:
             message = f"the result has {len(data)} bytes, more than {MAX_RESULT}; return a generator as body to stream it"
             raise Failure("Function.ResponseSizeTooLarge", message)
         flush()
-        self.lane.send(frame(RESULT, self.seq, self.boot()) + body_frames(self.seq, data) + self.end())
+        self.lane.send(wire.frame(wire.RESULT, self.seq, self.boot()) + wire.body_frames(self.seq, data) + self.end())
 
     def stream(self, result):
         head = self.head(result)
         chunks = self.server.iterate(result["body"])
         # The head waits for the first chunk, so that a generator that fails at once is still a clean error.
-        pending = head + body_frames(self.seq, next(chunks, b""))
+        pending = head + wire.body_frames(self.seq, next(chunks, b""))
         for chunk in chunks:
             self.lane.send(pending)
-            pending = body_frames(self.seq, chunk)
+            pending = wire.body_frames(self.seq, chunk)
         flush()
         self.lane.send(pending + self.end())
 
@@ -476,10 +297,10 @@ class Invocation:
 
     def head_frame(self, status, lines, cookies=()):
         """The HEAD for a status and header lines, which are pairs."""
-        data = dumps({"boot_id": Boot.id, "status": status, "headers": lines, "cookies": cookies})
-        if len(data) > MAX_PAYLOAD:
+        data = wire.dumps({"boot_id": Boot.id, "status": status, "headers": lines, "cookies": cookies})
+        if len(data) > wire.MAX_PAYLOAD:
             raise Failure("Runtime.MarshalError", "the headers of the reply are over 1 MiB")
-        return frame(HEAD, self.seq, data)
+        return wire.frame(wire.HEAD, self.seq, data)
 
     def fail(self, error):
         """Says what went wrong; ends the process if that was a wish to end it."""
@@ -492,7 +313,7 @@ class Invocation:
         content = {"boot_id": Boot.id}
         content.update(describe(error))
         flush()
-        self.lane.send(failure_frame(ERROR, self.seq, content))
+        self.lane.send(failure_frame(wire.ERROR, self.seq, content))
         if exit_status is not None:
             leave(exit_status)
 
@@ -559,7 +380,7 @@ class Server:
         if received is None:
             return None
         kind, seq, payload = received
-        if kind != INVOKE:
+        if kind != wire.INVOKE:
             leave(70)  # The host never does this; without agreement on the frames there is nothing left to say.
         invoke = json.loads(payload)
         parts = []
@@ -568,9 +389,9 @@ class Server:
             if received is None:
                 return None
             kind, _, payload = received
-            if kind == REQUEST_BODY:
+            if kind == wire.REQUEST_BODY:
                 parts.append(payload)
-            elif kind == REQUEST_END:
+            elif kind == wire.REQUEST_END:
                 break
             else:
                 leave(70)
@@ -616,44 +437,6 @@ class Server:
             yield to_bytes(chunk)
 
 
-# --- rehearsal ------------------------------------------------------------------------------------------------------
-
-EVENT = {
-    "version": "2.0",
-    "routeKey": "$default",
-    "rawPath": "/",
-    "rawQueryString": "a=1&b=2",
-    "headers": {"accept": "*/*", "content-type": "application/json", "host": "localhost", "user-agent": "rehearsal"},
-    "queryStringParameters": {"a": "1", "b": "2"},
-    "requestContext": {
-        "http": {"method": "POST", "path": "/", "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1"},
-        "requestId": "rehearsal",
-        "time": "01/Jan/1970:00:00:00 +0000",
-        "timeEpoch": 0,
-    },
-    "body": '{"name": "rehearsal"}',
-    "isBase64Encoded": False,
-}
-
-
-def rehearse(times):
-    """Runs whole invocations of a handler of ours, so that the memory they touch is there when a call comes. The function's
-    own handler is never called with an invented event."""
-    import _socket
-
-    ours, theirs = _socket.socketpair()
-    server = Server(Lane(theirs.fileno()), lambda event, context: {"statusCode": 200, "body": event["body"]}, True)
-    invoke = dumps({"request_id": "rehearsal", "deadline_ms": 0, "arn": "arn", "trace_id": "trace"})
-    call = b"".join(frame(INVOKE, 1, invoke) + frame(REQUEST_BODY, 1, dumps(EVENT)) + frame(REQUEST_END, 1))
-    for _ in range(times):
-        ours.send(call)
-        server.next_call().run()
-        ours.recv(READ_SIZE)
-    os.environ.pop("_X_AMZN_TRACE_ID", None)
-    ours.close()
-    theirs.close()
-
-
 # --- start ----------------------------------------------------------------------------------------------------------
 
 
@@ -674,7 +457,7 @@ def refuse(error):
     """Says why the function can't be loaded, and ends."""
     failure = describe(error)
     flush()
-    Lane(3).send(failure_frame(INIT_ERROR, 0, failure))
+    wire.Lane(3).send(failure_frame(wire.INIT_ERROR, 0, failure))
     leave(1)
 
 
@@ -682,7 +465,7 @@ def announce(handler, began):
     """Says that the handler is loaded, which began at a time of the monotonic clock. Returns the lanes' servers. Raises when
     the handler is an app that does not start."""
     Boot.renew()
-    lanes = [Lane(3 + number) for number in range(lane_count())]
+    lanes = [wire.Lane(3 + number) for number in range(lane_count())]
     if isinstance(handler, App):
         servers = handler.servers(lanes)
     else:
@@ -691,7 +474,7 @@ def announce(handler, began):
     runtime = "python" + ".".join(map(str, sys.version_info[:3]))
     init_us = (time.monotonic_ns() - began) // 1000
     ready = b'{"boot_id":"%s","runtime":"%s","init_us":%d}' % (Boot.id.encode(), runtime.encode(), init_us)
-    lanes[0].send(frame(READY, 0, ready))
+    lanes[0].send(wire.frame(wire.READY, 0, ready))
     return servers
 
 
@@ -716,7 +499,7 @@ def attend(server):
 def main():
     prepare()
     try:
-        servers = announce(load(os.environ.get("_HANDLER", "")), STARTED)
+        servers = announce(loading.load(os.environ.get("_HANDLER", "")), STARTED)
     except BaseException as error:
         refuse(error)
     serve(servers)

@@ -33,11 +33,11 @@ def guess(target, name):
     names, required = parameters(target)
     if required == 3:
         return "asgi"
-    if names and names[0] in shim.ENVIRON_NAMES or len(names) > 1 and names[1].startswith("start_resp"):
+    if names and names[0] in shim.loading.ENVIRON_NAMES or len(names) > 1 and names[1].startswith("start_resp"):
         return "wsgi"
     if names and "event" in names[0]:
         return "event"
-    return "wsgi" if name in shim.APP_NAMES else "event"
+    return "wsgi" if name in shim.loading.APP_NAMES else "event"
 
 
 def parameters(target):

@@ -31,7 +31,7 @@ def load(module, name, source, signature):
         return functions_framework.create_app(name, source, None if signature == "auto" else signature)
 
     try:
-        app = shim.imported(module, make)
+        app = shim.loading.imported(module, make)
     except Exception as error:
         if type(error).__name__ in ("MissingTargetException", "InvalidTargetTypeException"):
             raise shim.Failure("Runtime.HandlerNotFound", str(error)) from None

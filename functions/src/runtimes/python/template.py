@@ -24,6 +24,8 @@ import bootstrap as shim
 # The name belongs to the function, which may have a module that is called so.
 del sys.modules["bootstrap"]
 
+rehearsal = shim.beside("rehearsal")
+
 ORDERS = 3
 OWN_PIDS = 4
 LONGEST_ORDER = 4096
@@ -217,7 +219,7 @@ class Template:
             if self.after_restore is not None:
                 self.after_restore()
             if rehearse:
-                shim.rehearse(2)
+                rehearsal.rehearse(2)
             servers = shim.announce(self.handler, began)
         except BaseException as error:
             try:
@@ -274,17 +276,17 @@ def main():
     shim.prepare()
     spec = os.environ.get("_HANDLER", "")
     try:
-        handler = shim.load(spec)
+        handler = shim.loading.load(spec)
     except BaseException as error:
         failure = shim.describe(error)
         shim.flush()
         orders.send(json.dumps({"failed": f"{failure['errorType']}: {failure['errorMessage']}"[:2000]}).encode())
         os._exit(1)
     shim.adopt_logging()
-    after_restore = getattr(sys.modules.get(shim.module_name(spec)), "after_restore", None)
+    after_restore = getattr(sys.modules.get(shim.loading.module_name(spec)), "after_restore", None)
     kernel = Kernel(filter_bytes)
     # Often enough for the interpreter to have rewritten its own code, which each fork would pay for otherwise.
-    shim.rehearse(64)
+    rehearsal.rehearse(64)
     settle_random_numbers()
     shim.flush()
     template = Template(kernel, orders, handler, after_restore)

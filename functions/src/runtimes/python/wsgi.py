@@ -108,7 +108,7 @@ class Reply:
         data = bytes(data)
         if not data:
             return
-        buffers = self.begin() + shim.body_frames(self.call.seq, data)
+        buffers = self.begin() + shim.wire.body_frames(self.call.seq, data)
         if self.left is not None:
             self.left -= len(data)
             if self.left <= 0:
