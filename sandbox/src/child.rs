@@ -6,6 +6,7 @@
 
 pub(crate) mod cell;
 pub(crate) mod cell_slot;
+mod listening;
 pub(crate) mod procfs;
 pub(crate) mod rootfs;
 pub(crate) mod slot;

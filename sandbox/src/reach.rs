@@ -6,6 +6,8 @@
 //! | the function | 127.0.0.1, any port | pid 1 makes a socket, the host connects it: [`Sandbox::tcp_socket`] |
 //! | the function | a path inside | a process of ours goes in and connects: [`Sandbox::connect_unix`] |
 //!
+//! When the function listens, wherever that is, pid 1 hears of it: [`Sandbox::listens`].
+//!
 //! A socket belongs to the network in which it was made, wherever it is used, so it is made inside and handed outward. No
 //! socket of the host's network is ever handed in, and no path of a function is ever looked at from outside.
 //!
@@ -33,7 +35,7 @@ use crate::child::slot::ToSlot;
 use crate::packet;
 use crate::sandbox::{Sandbox, SlotState, nonblocking};
 use crate::spawner::protocol::ToSpawner;
-use crate::stage::StageError;
+use crate::stage::{Stage, StageError};
 use crate::sys::readiness;
 
 /// The most wishes of each kind that one sandbox has on the way; more of them wait for their turn.
@@ -75,6 +77,9 @@ pub enum ReachError {
     /// and a template does neither.
     #[error("what is in the cell of a template can't be reached in this way")]
     InCell,
+    /// Where the kernel can't tell of calls, where somebody else's filter tells of them already, and in cells.
+    #[error("calls of listen can't be heard of in this sandbox")]
+    Untold,
     /// A step of ours failed.
     #[error(transparent)]
     Stage(#[from] StageError),
@@ -91,6 +96,10 @@ pub enum ReachError {
 pub(crate) enum Answer {
     /// The socket is beside it.
     Made,
+    /// Something listens, or is about to.
+    Listens,
+    /// Nobody hears whether something listens.
+    Untold,
     /// A step of ours failed.
     Failed(StageError),
     /// The path leads to no socket that can be connected to; an errno.
@@ -100,31 +109,51 @@ pub(crate) enum Answer {
 /// What a sandbox has on the way.
 #[derive(Debug)]
 pub(crate) struct Reach {
-    sockets: Semaphore,
+    sockets: Wishes,
+    calls: Wishes,
     connections: Arc<Semaphore>,
-    /// Answers with sockets, asked for by those who gave up: the next one takes them.
-    unheard: Mutex<Vec<Arc<OwnedFd>>>,
 }
 
 impl Default for Reach {
     fn default() -> Self {
         Self {
-            sockets: Semaphore::new(MOST),
+            sockets: Wishes::at_a_time(MOST),
+            calls: Wishes::at_a_time(1),
             connections: Arc::new(Semaphore::new(MOST)),
-            unheard: Mutex::default(),
         }
     }
 }
 
-/// A socket to come. One that was not waited for is left to the next who wishes for one.
+/// What pid 1 was asked for, of one kind.
+#[derive(Debug)]
+struct Wishes {
+    turns: Semaphore,
+    /// Answers that were asked for by those who gave up: the next one takes them.
+    unheard: Mutex<Vec<Arc<OwnedFd>>>,
+}
+
+impl Wishes {
+    fn at_a_time(most: usize) -> Self {
+        Self {
+            turns: Semaphore::new(most),
+            unheard: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OwnedFd>>> {
+        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An answer to come. One that was not waited for is left to the next who wishes for the same.
 struct Asked<'a> {
-    reach: &'a Reach,
+    wishes: &'a Wishes,
     answer: Option<Arc<OwnedFd>>,
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        self.reach.lock().extend(self.answer.take());
+        self.wishes.lock().extend(self.answer.take());
     }
 }
 
@@ -132,16 +161,13 @@ impl Reach {
     /// It is a slot of a cell.
     pub(crate) fn lacks_connections(&self) {
         self.connections.close();
+        self.calls.turns.close();
     }
 
     /// It is a cell.
     pub(crate) fn lacks_all(&self) {
-        self.connections.close();
-        self.sockets.close();
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Arc<OwnedFd>>> {
-        self.unheard.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lacks_connections();
+        self.sockets.turns.close();
     }
 }
 
@@ -157,24 +183,47 @@ impl Sandbox {
     /// [`ReachError::Ended`], also when that happens meanwhile; [`ReachError::Descriptors`]; [`ReachError::Stage`] when the
     /// sandbox's memory has no room for a socket.
     pub async fn tcp_socket(&self) -> Result<OwnedFd, ReachError> {
-        let reach = self.reach();
-        let _turn = reach.sockets.acquire().await.map_err(|_closed| ReachError::InCell)?;
+        let wishes = &self.reach().sockets;
+        let _turn = wishes.turns.acquire().await.map_err(|_closed| ReachError::InCell)?;
+        self.wish(wishes, &ToSlot::Socket).await?.socket()
+    }
+
+    /// Waits until something inside listens to a socket, whichever, or is about to: at once when that was so since the last time
+    /// that this was answered. That it is told is a hint, and no proof. Whoever then connects tries more than once: the call may not be made
+    /// yet, it may fail, and the socket may be another one.
+    ///
+    /// Pid 1 answers, so while the sandbox is frozen nothing is told. Cancel safe: what was not waited for is told to the next who
+    /// asks, and those who ask at the same time are answered one after the other.
+    ///
+    /// # Errors
+    /// [`ReachError::Untold`] where nobody hears of it: the only way to know is to try then. [`ReachError::Ended`], also when that
+    /// happens meanwhile; [`ReachError::Descriptors`].
+    pub async fn listens(&self) -> Result<(), ReachError> {
+        let wishes = &self.reach().calls;
+        let _turn = wishes.turns.acquire().await.map_err(|_closed| ReachError::Untold)?;
+        match self.wish(wishes, &ToSlot::Listening).await?.0 {
+            Answer::Listens => Ok(()),
+            other => Err(other.error()),
+        }
+    }
+
+    /// Asks pid 1, or waits for what somebody asked who gave up. The caller has a turn.
+    async fn wish(&self, wishes: &Wishes, word: &ToSlot) -> Result<Answered, ReachError> {
         // A pid 1 whose spawner was lost may answer for a moment more.
         if self.has_ended() {
             return Err(ReachError::Ended);
         }
-        let unheard = reach.lock().pop();
+        let unheard = wishes.lock().pop();
         let answer = match unheard {
             Some(answer) => answer,
             None => {
                 let (answer, theirs) = channel()?;
-                let sent = packet::send(self.control(), &ToSlot::Socket, &[theirs.as_fd()]);
-                sent.map_err(unsent)?;
+                packet::send(self.control(), word, &[theirs.as_fd()]).map_err(unsent)?;
                 answer
             }
         };
         let mut asked = Asked {
-            reach,
+            wishes,
             answer: Some(Arc::clone(&answer)),
         };
         let heard = hear(&self.state(), answer).await;
@@ -215,14 +264,45 @@ impl Sandbox {
             }
             // Else the answer would never end.
             drop(theirs);
-            hear(&state, answer).await
+            hear(&state, answer).await?.socket()
         });
         // It does not panic, and ends early only with the runtime.
         visit.await.unwrap_or(Err(ReachError::Ended))
     }
 }
 
-async fn hear(state: &SlotState, answer: Arc<OwnedFd>) -> Result<OwnedFd, ReachError> {
+/// An answer, and what was beside it.
+struct Answered(Answer, Vec<OwnedFd>);
+
+impl Answered {
+    fn socket(mut self) -> Result<OwnedFd, ReachError> {
+        match self.0 {
+            // Without the socket there was no room for it here.
+            Answer::Made => self
+                .1
+                .pop()
+                .ok_or_else(|| ReachError::Descriptors(io::Error::from_raw_os_error(libc::EMFILE))),
+            other => Err(other.error()),
+        }
+    }
+}
+
+impl Answer {
+    /// What it means to somebody who waited for another one.
+    fn error(self) -> ReachError {
+        match self {
+            Answer::Failed(failure) => failure.into(),
+            Answer::Unconnected(errno) => unconnected(errno),
+            Answer::Untold => ReachError::Untold,
+            Answer::Made | Answer::Listens => ReachError::Stage(StageError {
+                stage: Stage::Message,
+                errno: libc::EPROTO,
+            }),
+        }
+    }
+}
+
+async fn hear(state: &SlotState, answer: Arc<OwnedFd>) -> Result<Answered, ReachError> {
     let answer = readiness::watch(answer, Interest::READABLE).map_err(ReachError::Descriptors)?;
     let message = tokio::select! {
         biased;
@@ -231,12 +311,7 @@ async fn hear(state: &SlotState, answer: Arc<OwnedFd>) -> Result<OwnedFd, ReachE
     };
     match message.map_err(ReachError::Descriptors)? {
         None => Err(ReachError::Ended),
-        // Without the socket there was no room for it here.
-        Some((Answer::Made, mut beside)) => beside
-            .pop()
-            .ok_or_else(|| ReachError::Descriptors(io::Error::from_raw_os_error(libc::EMFILE))),
-        Some((Answer::Failed(failure), _)) => Err(failure.into()),
-        Some((Answer::Unconnected(errno), _)) => Err(unconnected(errno)),
+        Some((answer, beside)) => Ok(Answered(answer, beside)),
     }
 }
 

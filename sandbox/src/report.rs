@@ -1,13 +1,16 @@
 //! What this host can enforce, said plainly: every limit and layer with its state and the exact fix for what is missing.
 
-use std::fs;
 use std::path::Path;
+use std::{fs, io, thread};
 
+use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::{Uid, User};
 use serde::{Deserialize, Serialize};
 
-use crate::SubordinateIds;
 use crate::cgroup::detect::Detection;
+use crate::filter::policy::Subject;
+use crate::sys::{landlock, seccomp};
+use crate::{SubordinateIds, filter};
 
 /// How far something is enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -229,6 +232,19 @@ fn filters(report: &mut HostReport) {
         "only known system calls reach the kernel",
         Some(fix),
     );
+    let (state, found) = match tells_of_calls() {
+        Ok(true) => (State::Ok, "told by the filter".to_owned()),
+        Ok(false) => (
+            State::Weaker,
+            "not told: servers are tried until they answer".to_owned(),
+        ),
+        Err(error) => (State::Weaker, format!("not tried: {error}")),
+    };
+    let fix = "boot a kernel with seccomp's user notification; inside a container, run it without a runtime that \
+               intercepts system calls (LXD does)"
+        .to_owned();
+    let meaning = "a server of a function is called the moment it listens";
+    report.push("listen calls", state, found, meaning, Some(fix));
     let lsm = fs::read_to_string("/sys/kernel/security/lsm").unwrap_or_default();
     let abi = landlock_abi();
     let state = if abi >= 6 { State::Ok } else { State::Weaker };
@@ -242,8 +258,17 @@ fn filters(report: &mut HostReport) {
     report.push("landlock", state, found, meaning, Some(fix));
 }
 
+/// Whether a filter can tell of calls here. Tried in a thread, which is under it alone and ends with that.
+fn tells_of_calls() -> io::Result<bool> {
+    let tried = thread::Builder::new().spawn(|| {
+        set_no_new_privs()?;
+        seccomp::attach_telling(&filter::program(Subject::Worker)).map(|calls| calls.is_some())
+    })?;
+    tried.join().unwrap_or_else(|_panic| Err(io::ErrorKind::Other.into()))
+}
+
 fn landlock_abi() -> i32 {
-    crate::sys::landlock::abi()
+    landlock::abi()
 }
 
 /// `6.18.44-x` as `(6, 18)`.

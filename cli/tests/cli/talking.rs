@@ -287,6 +287,7 @@ fn doctor_looks_for_itself_when_no_server_runs() {
         "cpu limit",
         "pids limit",
         "seccomp",
+        "listen calls",
         "landlock",
     ] {
         let finding = findings.iter().find(|finding| finding["name"] == name).unwrap();

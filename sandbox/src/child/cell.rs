@@ -205,7 +205,7 @@ fn follow(template: BorrowedFd<'_>) -> Result<(), StageError> {
     let mut starting = false;
     loop {
         match packet::receive::<FromWorker>(template).at(Stage::Message)? {
-            Some((FromWorker::Confined(_), _)) => {}
+            Some((FromWorker::Confined { .. }, _)) => {}
             Some((FromWorker::Starting, _)) => starting = true,
             Some((FromWorker::Failed(failure), _)) => return Err(failure),
             None if starting => return Ok(()),

@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{sethostname, setsid};
 use serde::{Deserialize, Serialize};
 
+use super::listening::Listening;
 use super::rootfs;
 use super::slot::{self, FromSlot};
 use super::worker::{self, INNER_ID};
@@ -115,7 +116,7 @@ fn serve(start: &Start, announce: BorrowedFd<'_>, filter: &[seccomp::Instruction
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     seccomp::attach(filter).at(Stage::Filter)?;
     packet::send(control, &FromSlot::Ready, &[]).at(Stage::Message)?;
-    slot::reap(control, None).map(drop)
+    slot::reap(control, None, &mut Listening::default()).map(drop)
 }
 
 /// Opened before anything is given up: afterwards nobody may look these up any more.

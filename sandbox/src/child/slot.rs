@@ -9,8 +9,8 @@
 //!
 //! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. So is the end of the
 //! worker, also of one that is parked. It looks there while it waits and while it reaps; in between, and while it is frozen,
-//! only the spawner's kill reaches it. Two words do not end a sandbox that runs: the wish for a TCP socket ([`tcp`]), and that the
-//! worker be asked to end. They name nothing, so that nothing of what runs inside decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
+//! only the spawner's kill reaches it. Three words do not end a sandbox that runs: the wish for a TCP socket ([`tcp`]), the wish to hear
+//! that something listens (`listening`), and that the worker be asked to end. They name nothing, so that nothing of what runs inside decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
 //! in; foreign code inside can neither signal it (it is pid 1), nor trace it (it is not dumpable).
 
 use std::fs::File;
@@ -29,6 +29,7 @@ use rustix::process::{WaitOptions, wait};
 use serde::{Deserialize, Serialize};
 
 use super::cell::Holdings;
+use super::listening::Listening;
 use super::worker::{self, FromWorker, micros};
 use super::{Resident, rootfs, tcp};
 use crate::packet;
@@ -49,6 +50,8 @@ pub(crate) enum ToSlot {
     Show(ShowPlan),
     /// Make a TCP socket. What to answer through comes beside it.
     Socket,
+    /// Tell of a call of listen(2). What to answer through comes beside it.
+    Listening,
     /// Ask the worker to end.
     Terminate,
 }
@@ -89,6 +92,7 @@ pub(crate) struct Start<'a> {
     /// Id of foreign code in the outer user namespace.
     pub(crate) worker_id: u32,
     pub(crate) filter: &'a [seccomp::Instruction],
+    pub(crate) telling_filter: &'a [seccomp::Instruction],
     pub(crate) residents: &'a [Resident],
     /// Microseconds that the leaf took, and when the clone began.
     pub(crate) leaf: u64,
@@ -167,12 +171,14 @@ fn serve(
             outer_id: start.worker_id,
             rootfs: start.plan.rootfs,
             filter: start.filter,
+            telling_filter: start.telling_filter,
             residents: start.residents,
         }),
     };
     drop(theirs);
 
-    let confined = await_bind(control, ours.as_fd())?;
+    let mut listening = Listening::default();
+    let confined = await_bind(control, ours.as_fd(), &mut listening)?;
     if confined.is_some() {
         // It was built ahead: what that took is no part of the start that begins now.
         *phases = PhaseMicros::default();
@@ -193,7 +199,7 @@ fn serve(
                 true => worker::keep_kill()?,
                 false => worker::drop_capabilities()?,
             }
-            phases.confine = follow(ours, told)?.unwrap_or_default();
+            phases.confine = follow(ours, told, &mut listening)?.unwrap_or_default();
             phases.exec = micros(began.elapsed());
         }
         ToSlot::Park(bind) => {
@@ -201,9 +207,9 @@ fn serve(
             rootfs::cover_store()?;
             let listener = bind.listen.map(tcp::listen).transpose()?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
-            follow(ours, told)?;
+            follow(ours, told, &mut listening)?;
             say_bound(control, *phases, listener)?;
-            let plan = match reap(control, Some(worker))? {
+            let plan = match reap(control, Some(worker), &mut listening)? {
                 Reaped::Ended(exit) => return Ok(Some(exit)),
                 Reaped::Told(ToSlot::Show(plan)) => plan,
                 Reaped::Told(_) => return Err(out_of_order()),
@@ -219,12 +225,12 @@ fn serve(
             }
             phases.rootfs = micros(began.elapsed());
         }
-        ToSlot::Show(_) | ToSlot::Socket | ToSlot::Terminate => return Err(out_of_order()),
+        ToSlot::Show(_) | ToSlot::Socket | ToSlot::Listening | ToSlot::Terminate => return Err(out_of_order()),
     }
     say_bound(control, *phases, listener)?;
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     seccomp::attach(start.filter).at(Stage::Filter)?;
-    match reap(control, Some(worker))? {
+    match reap(control, Some(worker), &mut listening)? {
         Reaped::Ended(exit) => Ok(Some(exit)),
         Reaped::Told(_) | Reaped::HostGone => Ok(None),
     }
@@ -288,7 +294,11 @@ fn take_identity() -> Result<(), StageError> {
 
 /// Waits for the word to bind. A worker that is confined before that makes the slot ready, which the host is told; the
 /// result is how long its confinement took.
-fn await_bind(control: BorrowedFd<'_>, worker: BorrowedFd<'_>) -> Result<Option<u64>, StageError> {
+fn await_bind(
+    control: BorrowedFd<'_>,
+    worker: BorrowedFd<'_>,
+    listening: &mut Listening,
+) -> Result<Option<u64>, StageError> {
     let mut both = [
         PollFd::new(control, PollFlags::POLLIN),
         PollFd::new(worker, PollFlags::POLLIN),
@@ -302,7 +312,8 @@ fn await_bind(control: BorrowedFd<'_>, worker: BorrowedFd<'_>) -> Result<Option<
             return Ok(None);
         }
         match packet::receive::<FromWorker>(worker).at(Stage::Message)? {
-            Some((FromWorker::Confined(micros), _)) => {
+            Some((FromWorker::Confined { micros, tells }, beside)) => {
+                heed(listening, tells, beside)?;
                 packet::send(control, &FromSlot::Ready, &[]).at(Stage::Message)?;
                 return Ok(Some(micros));
             }
@@ -315,12 +326,15 @@ fn await_bind(control: BorrowedFd<'_>, worker: BorrowedFd<'_>) -> Result<Option<
 /// Reads what the worker says until it executes the program. The result is how long it took to confine itself, unless that
 /// was said before. One that failed to confine itself has said why and is gone: its message counts, not that it was not
 /// `told`.
-fn follow(worker: OwnedFd, told: io::Result<()>) -> Result<Option<u64>, StageError> {
+fn follow(worker: OwnedFd, told: io::Result<()>, listening: &mut Listening) -> Result<Option<u64>, StageError> {
     let mut confined = None;
     let mut starting = false;
     loop {
         match packet::receive::<FromWorker>(worker.as_fd()).at(Stage::Message)? {
-            Some((FromWorker::Confined(micros), _)) => confined = Some(micros),
+            Some((FromWorker::Confined { micros, tells }, beside)) => {
+                heed(listening, tells, beside)?;
+                confined = Some(micros);
+            }
             Some((FromWorker::Starting, _)) => starting = true,
             Some((FromWorker::Failed(failure), _)) => return Err(failure),
             None if starting => break,
@@ -329,6 +343,16 @@ fn follow(worker: OwnedFd, told: io::Result<()>) -> Result<Option<u64>, StageErr
     }
     told.at(Stage::Message)?;
     Ok(confined)
+}
+
+/// From here on pid 1 hears of the worker's calls, if it tells of any.
+fn heed(listening: &mut Listening, tells: bool, mut beside: Vec<OwnedFd>) -> Result<(), StageError> {
+    if tells {
+        // What was sent found no room here, and without it calls would fail.
+        let missing = io::Error::from_raw_os_error(libc::EMFILE);
+        *listening = Listening::to(beside.pop().ok_or(missing).at(Stage::Descriptors)?);
+    }
+    Ok(())
 }
 
 /// A worker that ended without a word was killed, most likely by the limit of memory.
@@ -349,9 +373,13 @@ pub(super) enum Reaped {
     HostGone,
 }
 
-/// Reaps every process that ends, and makes sockets for the host, until the worker ends, where there is one, or the host
+/// Reaps every process that ends, makes sockets for the host, and lets calls of listen(2) go on, until the worker ends, where there is one, or the host
 /// says something else or is gone.
-pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Reaped, StageError> {
+pub(super) fn reap(
+    control: BorrowedFd<'_>,
+    worker: Option<Pid>,
+    listening: &mut Listening,
+) -> Result<Reaped, StageError> {
     let mut waited_for = SigSet::empty();
     waited_for.add(Signal::SIGCHLD);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&waited_for), None).at(Stage::Worker)?;
@@ -361,17 +389,32 @@ pub(super) fn reap(control: BorrowedFd<'_>, worker: Option<Pid>) -> Result<Reape
         if let Some(exit) = reap_all(worker)? {
             return Ok(Reaped::Ended(exit));
         }
-        let mut both = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(control, PollFlags::POLLIN),
-        ];
-        match poll(&mut both, PollTimeout::NONE) {
+        let looked_at = [Some(signals.as_fd()), Some(control), listening.calls()];
+        let mut looked_at: Vec<PollFd<'_>> = looked_at
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        match poll(&mut looked_at, PollTimeout::NONE) {
             Err(nix::Error::EINTR) => continue,
             other => other.at(Stage::Worker)?,
         };
-        if both[1].revents().is_some_and(|events| !events.is_empty()) {
+        let seen = |at: usize| {
+            looked_at
+                .get(at)
+                .and_then(PollFd::revents)
+                .unwrap_or(PollFlags::empty())
+        };
+        let (host, calls) = (seen(1), seen(2));
+        if calls.contains(PollFlags::POLLIN) {
+            listening.hear()?;
+        } else if !calls.is_empty() {
+            listening.end();
+        }
+        if !host.is_empty() {
             match packet::receive::<ToSlot>(control).at(Stage::Message)? {
                 Some((ToSlot::Socket, beside)) => tcp::answer(beside),
+                Some((ToSlot::Listening, beside)) => listening.wished(beside),
                 Some((ToSlot::Terminate, _)) => {
                     // It has ended, which is seen next, or its ids are not ours and the plan said nothing of this.
                     let _unheard = worker.map(|worker| kill(worker, Signal::SIGTERM));

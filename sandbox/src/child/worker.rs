@@ -42,8 +42,13 @@ pub(crate) const FIRST_LANE: i32 = 3;
 /// What the worker tells pid 1.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum FromWorker {
-    /// Confined, after this many microseconds.
-    Confined(u64),
+    /// Confined.
+    Confined {
+        /// How long that took.
+        micros: u64,
+        /// Where to hear of its calls is beside it.
+        tells: bool,
+    },
     /// The program comes next: what follows is the end of the stream, or a failure.
     Starting,
     /// A step failed; the worker is gone.
@@ -58,7 +63,9 @@ pub(crate) struct Start<'a> {
     pub(crate) outer_id: u32,
     /// What it will be able to write.
     pub(crate) rootfs: Rootfs,
-    /// The compiled policy.
+    /// The compiled policy, with calls that are told of.
+    pub(crate) telling_filter: &'a [seccomp::Instruction],
+    /// The same without, for where nothing can be told.
     pub(crate) filter: &'a [seccomp::Instruction],
     /// What may stay in place of a program.
     pub(crate) residents: &'a [Resident],
@@ -73,9 +80,13 @@ pub(crate) fn run(start: Start<'_>) -> ! {
     };
     let socket = socket.as_fd();
     let outcome = confine(&start)
-        .and_then(|()| {
-            let confined = FromWorker::Confined(micros(began.elapsed()));
-            packet::send(socket, &confined, &[]).at(Stage::Message)
+        .and_then(|calls| {
+            let confined = FromWorker::Confined {
+                micros: micros(began.elapsed()),
+                tells: calls.is_some(),
+            };
+            let beside: Vec<BorrowedFd<'_>> = calls.iter().map(AsFd::as_fd).collect();
+            packet::send(socket, &confined, &beside).at(Stage::Message)
         })
         .and_then(|()| packet::receive::<BindPlan>(socket).at(Stage::Message))
         .and_then(|message| match message {
@@ -95,7 +106,8 @@ pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn confine(start: &Start<'_>) -> Result<(), StageError> {
+/// What comes back is for pid 1, which hears by it of the calls that the filter tells of, and must not stay here.
+fn confine(start: &Start<'_>) -> Result<Option<OwnedFd>, StageError> {
     enter_own_user_namespace(start.outer_id)?;
     limit_resources()?;
     drop_capabilities()?;
@@ -109,7 +121,11 @@ fn confine(start: &Start<'_>) -> Result<(), StageError> {
     }
     restrict_files(start.rootfs)?;
     umask(Mode::from_bits_truncate(0o022));
-    seccomp::attach(start.filter).at(Stage::Filter)
+    let calls = seccomp::attach_telling(start.telling_filter).at(Stage::Filter)?;
+    if calls.is_none() {
+        seccomp::attach(start.filter).at(Stage::Filter)?;
+    }
+    Ok(calls)
 }
 
 fn enter_own_user_namespace(outer_id: u32) -> Result<(), StageError> {

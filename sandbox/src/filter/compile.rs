@@ -16,6 +16,7 @@ const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 const KILL: u32 = 0x8000_0000;
 const ALLOW: u32 = 0x7fff_0000;
 const ERRNO: u32 = 0x0005_0000;
+const TELL: u32 = 0x7fc0_0000;
 
 /// The call is not made, and answers 0.
 const NOTHING_DONE: u32 = ERRNO;
@@ -127,6 +128,7 @@ fn leaf(answer: Answer) -> Vec<Instruction> {
     match answer {
         Answer::Allow => vec![give(ALLOW)],
         Answer::Refuse(errno) => vec![give(ERRNO | errno as u32)],
+        Answer::Tell => vec![give(TELL)],
         Answer::When(condition) => conditional(condition),
     }
 }

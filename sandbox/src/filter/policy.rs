@@ -13,6 +13,9 @@ pub enum Answer {
     Allow,
     /// The call fails with this errno.
     Refuse(i32),
+    /// The call waits until pid 1 was told of it, and is made then. No answer to a question: arguments may change meanwhile, and
+    /// what was told may never happen.
+    Tell,
     /// It depends on an argument.
     When(Condition),
 }
@@ -54,6 +57,8 @@ pub enum Condition {
 pub enum Subject {
     /// Foreign code, and what serves it.
     Foreign,
+    /// Foreign code in a slot: the same, and pid 1 is told of the calls in [`TOLD`].
+    Worker,
     /// A template: the same, and what it needs to fork into slots of its cell (`clone3`, `setns`, `seccomp`). Each fork gives
     /// these up again by a second program, [`GIVEN_UP`].
     Template,
@@ -68,6 +73,9 @@ pub const ENTERED: &[i32] = &[
     libc::CLONE_NEWUTS,
     libc::CLONE_NEWCGROUP,
 ];
+
+/// Calls of which pid 1 is told where the kernel can do that, see `child::listening`. All of them are in [`ALLOWED`].
+pub const TOLD: &[Call] = &[("listen", libc::SYS_listen)];
 
 /// What a template may do beyond foreign code.
 const OF_TEMPLATES: &[(Call, Answer)] = &[
@@ -504,6 +512,10 @@ pub fn rows(subject: Subject) -> Vec<(Call, Answer)> {
         rows.retain(|(call, _)| OF_TEMPLATES.iter().all(|(other, _)| other.1 != call.1));
         rows.extend(OF_TEMPLATES);
     }
+    if subject == Subject::Worker {
+        rows.retain(|(call, _)| !TOLD.contains(call));
+        rows.extend(TOLD.iter().map(|call| (*call, Answer::Tell)));
+    }
     rows.sort_by_key(|((_, number), _)| *number);
     rows
 }
@@ -514,13 +526,23 @@ mod tests {
 
     #[test]
     fn no_call_has_two_answers() {
-        for subject in [Subject::Foreign, Subject::Template] {
+        for subject in [Subject::Foreign, Subject::Worker, Subject::Template] {
             let rows = rows(subject);
             for pair in rows.windows(2) {
                 assert_ne!(pair[0].0.1, pair[1].0.1, "{} and {}", pair[0].0.0, pair[1].0.0);
             }
             assert!(rows.iter().all(|((_, number), _)| *number >= 0));
         }
+    }
+
+    #[test]
+    fn what_is_told_of_is_otherwise_allowed_and_nothing_else_differs() {
+        assert!(TOLD.iter().all(|call| ALLOWED.contains(call)));
+        let but_for_telling = rows(Subject::Worker).into_iter().map(|(call, answer)| match answer {
+            Answer::Tell => (call, Answer::Allow),
+            other => (call, other),
+        });
+        assert!(but_for_telling.eq(rows(Subject::Foreign)));
     }
 
     #[test]

@@ -73,6 +73,7 @@ struct Spawner<'a> {
     tree: CgroupTree,
     worker_ids: u32,
     filter: Vec<Instruction>,
+    telling_filter: Vec<Instruction>,
     template_filter: Vec<Instruction>,
     /// This mount namespace, and a copy of it without the store, in which cells begin.
     mounts: File,
@@ -112,6 +113,7 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
         tree,
         worker_ids: config.subordinate.map_or(0, |ids| ids.count),
         filter: crate::filter::program(Subject::Foreign),
+        telling_filter: crate::filter::program(Subject::Worker),
         template_filter: crate::filter::program(Subject::Template),
         mounts,
         without_store,
@@ -261,6 +263,7 @@ impl Spawner<'_> {
                 tasks,
                 control,
                 filter: &self.filter,
+                telling_filter: &self.telling_filter,
                 residents: self.residents,
                 leaf: leaf_micros,
                 cloning,

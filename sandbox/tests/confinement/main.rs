@@ -8,6 +8,7 @@ mod inside;
 mod leaks;
 mod life;
 mod limits;
+mod listening;
 mod parked;
 mod reach;
 mod reclaim;

@@ -165,6 +165,14 @@ pub trait Confined: Send + Sync + 'static {
     fn connect<'a>(&'a self, _door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {
         Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
     }
+    /// Waits until its program listens to a socket, whichever, or is about to: at once when it did since this was last answered.
+    /// A hint, and no proof. May be dropped and awaited anew.
+    ///
+    /// # Errors
+    /// `Unsupported` where nobody hears of that: then one can only try to connect.
+    fn listens(&self) -> Later<'_, io::Result<()>> {
+        Box::pin(async { Err(io::ErrorKind::Unsupported.into()) })
+    }
     /// Stops its processes, until they are continued or killed. `None` where no process can be stopped.
     ///
     /// # Errors

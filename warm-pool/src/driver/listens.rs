@@ -1,4 +1,13 @@
 //! Waits until a server inside a sandbox accepts connections. A process that runs is no server yet.
+//!
+//! ```text
+//!  wait --something listens--> try to connect --connected--> ready
+//!    ^                               |
+//!    +---- 1 ms, then longer --------+ refused: the call of listen is not made yet, or it was another socket
+//! ```
+//!
+//! Where nobody hears of the calls of listen, the way is the same from the first try on. Where somebody does, a try without news is
+//! made once a second, in case.
 
 use std::io;
 use std::time::Duration;
@@ -10,20 +19,37 @@ use crate::fate::{Fate, StartFailure};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 /// The longest.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+/// The pause before a try for which there is no reason.
+const WITHOUT_NEWS: Duration = Duration::from_secs(1);
+/// So often news is waited for. A program that listens to more sockets than this, or in a loop, has tries at the longest pause.
+const MOST_NEWS: u32 = 16;
 
 /// Tries until it is connected to, the process ends, or the time is over. The connection is closed at once: a server that has
 /// one worker would wait for a request on it.
 pub(super) async fn listens(body: &dyn Confined, door: &Door, within: Duration) -> Result<(), StartFailure> {
     let tries = async {
-        let mut pause = FIRST_PAUSE;
+        let mut pause = WITHOUT_NEWS;
+        let mut news_left = MOST_NEWS;
+        let mut news = body.listens();
         loop {
+            tokio::select! {
+                biased;
+                told = &mut news, if news_left > 0 => {
+                    news_left = if told.is_ok() { news_left - 1 } else { 0 };
+                    if news_left > 0 {
+                        news = body.listens();
+                    }
+                    pause = FIRST_PAUSE;
+                }
+                () = tokio::time::sleep(pause) => {
+                    pause = (pause * 3 / 2).min(LONGEST_PAUSE.max(pause));
+                }
+            }
             match body.connect(door).await {
                 Ok(_stream) => return Ok(()),
                 Err(error) if may_come(&error) => {}
                 Err(error) => return Err(StartFailure::Sandbox(error.into())),
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 3 / 2).min(LONGEST_PAUSE);
         }
     };
     tokio::select! {
@@ -47,3 +73,6 @@ fn may_come(error: &io::Error) -> bool {
             | io::ErrorKind::BrokenPipe
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -237,6 +237,7 @@ fn unreached(error: ReachError) -> io::Error {
         ReachError::Refused => io::ErrorKind::ConnectionRefused,
         ReachError::Full => io::ErrorKind::WouldBlock,
         ReachError::Ended => io::ErrorKind::BrokenPipe,
+        ReachError::Untold => io::ErrorKind::Unsupported,
         _ => io::ErrorKind::Other,
     };
     io::Error::new(kind, error)
@@ -298,6 +299,10 @@ impl Confined for Body {
             };
             Ok(stream)
         })
+    }
+
+    fn listens(&self) -> Later<'_, io::Result<()>> {
+        Box::pin(async { self.sandbox.listens().await.map_err(unreached) })
     }
 
     fn freeze(&self) -> io::Result<Option<Thaw>> {

@@ -47,18 +47,21 @@ const fn refused(errno: i32) -> u32 {
 
 #[test]
 fn every_number_gets_the_answer_of_the_table_and_all_others_enosys() {
-    let program = program(Subject::Foreign);
-    let table: HashMap<u32, Answer> = rows(Subject::Foreign)
-        .into_iter()
-        .map(|((_, n), answer)| (n as u32, answer))
-        .collect();
-    for number in (0..1200).chain([X32_BIT - 1]) {
-        let got = run(&program, ARCHITECTURE, number, [0; 6]);
-        match table.get(&number) {
-            Some(Answer::Allow) => assert_eq!(got, ALLOW, "{number}"),
-            Some(Answer::Refuse(errno)) => assert_eq!(got, refused(*errno), "{number}"),
-            Some(Answer::When(_)) => {}
-            None => assert_eq!(got, refused(libc::ENOSYS), "{number}"),
+    for subject in [Subject::Foreign, Subject::Worker] {
+        let program = program(subject);
+        let table: HashMap<u32, Answer> = rows(subject)
+            .into_iter()
+            .map(|((_, n), answer)| (n as u32, answer))
+            .collect();
+        for number in (0..1200).chain([X32_BIT - 1]) {
+            let got = run(&program, ARCHITECTURE, number, [0; 6]);
+            match table.get(&number) {
+                Some(Answer::Allow) => assert_eq!(got, ALLOW, "{number}"),
+                Some(Answer::Refuse(errno)) => assert_eq!(got, refused(*errno), "{number}"),
+                Some(Answer::Tell) => assert_eq!(got, libc::SECCOMP_RET_USER_NOTIF, "{number}"),
+                Some(Answer::When(_)) => {}
+                None => assert_eq!(got, refused(libc::ENOSYS), "{number}"),
+            }
         }
     }
 }
@@ -175,7 +178,7 @@ fn huge_pages_are_refused() {
 
 #[test]
 fn the_program_stays_short() {
-    let length = program(Subject::Foreign).len();
+    let length = program(Subject::Worker).len();
     assert!(length < 400, "{length} instructions: attaching costs by length");
 }
 
