@@ -100,8 +100,8 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: BorrowedFd<'_>) -> io::Result
         let mut slices = [IoSliceMut::new(&mut buffer)];
         let flags = MsgFlags::MSG_CMSG_CLOEXEC;
         let message = match recvmsg::<()>(socket.as_raw_fd(), &mut slices, Some(&mut space), flags) {
-            Err(nix::Error::EINTR) => continue,
-            Err(nix::Error::ECONNRESET) => return Ok(None),
+            // That the peer went and had not read all is told once, before what it said itself.
+            Err(nix::Error::EINTR | nix::Error::ECONNRESET) => continue,
             other => other?,
         };
         if message.flags.contains(MsgFlags::MSG_TRUNC) {
@@ -169,6 +169,17 @@ mod tests {
         send(b.as_fd(), &1, &[]).unwrap();
         drop(a);
         assert_eq!(send(b.as_fd(), &1, &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn what_a_peer_said_before_it_went_is_heard_also_when_it_had_not_read_all() {
+        let (a, b) = pair().unwrap();
+        send(b.as_fd(), &1, &[]).unwrap();
+        send(a.as_fd(), &2, &[]).unwrap();
+        drop(a);
+        assert_eq!(receive::<u32>(b.as_fd()).unwrap().unwrap().0, 2);
+        assert!(receive::<u32>(b.as_fd()).unwrap().is_none());
+        assert!(receive::<u32>(b.as_fd()).unwrap().is_none());
     }
 
     #[test]

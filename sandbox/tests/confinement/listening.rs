@@ -3,7 +3,7 @@
 use std::fs;
 
 use futures_util::FutureExt;
-use sandbox::{Plan, ReachError, Rootfs, Sandbox, Shape};
+use sandbox::{Exit, Plan, ReachError, Rootfs, Sandbox, Shape};
 
 use crate::reach::{ask, ask_unix, connect, plan, up};
 use crate::setting::{House, launch, read_all, wait_for};
@@ -240,6 +240,17 @@ async fn those_who_ask_at_the_same_time_are_told_one_after_the_other() {
     }
     drop(sandbox);
     assert_eq!(read_all(log), "");
+}
+
+#[tokio::test]
+async fn who_ends_while_it_is_asked_still_says_how() {
+    let house = House::new().await;
+    for _ in 0..30 {
+        let sandbox = launch(&house, &house.plan(&["/bin/sh", "-c", "exit 3"])).await;
+        let told = sandbox.listens().await;
+        assert!(matches!(told, Err(ReachError::Ended | ReachError::Untold)), "{told:?}");
+        assert_eq!(sandbox.gone().await.exit, Exit::Code(3));
+    }
 }
 
 #[tokio::test]
