@@ -1,13 +1,16 @@
 //! Waits until a server inside a sandbox accepts connections. A process that runs is no server yet.
 //!
 //! ```text
-//!  wait --something listens--> try to connect --connected--> ready
-//!    ^                               |
-//!    +---- 1 ms, then longer --------+ refused: the call of listen is not made yet, or it was another socket
+//!  try to connect --connected--> ready
+//!    |       ^
+//!    refused +-- something listens, or the pause is over
+//!    v       |
+//!  wait -----+
 //! ```
 //!
-//! Where nobody hears of the calls of listen, the way is the same from the first try on. Where somebody does, a try without news is
-//! made once a second, in case.
+//! The first try finds a program that was quick. From then on it is heard when something listens: then is tried at once, and again after
+//! pauses that grow, as the call of listen may not be made yet, or may be of another socket. Before there was such news a try is made
+//! once a second, in case. Where nobody hears of it, the first news is that, and the pauses are the same.
 
 use std::io;
 use std::time::Duration;
@@ -32,6 +35,11 @@ pub(super) async fn listens(body: &dyn Confined, door: &Door, within: Duration) 
         let mut news_left = MOST_NEWS;
         let mut news = body.listens();
         loop {
+            match body.connect(door).await {
+                Ok(_stream) => return Ok(()),
+                Err(error) if may_come(&error) => {}
+                Err(error) => return Err(StartFailure::Sandbox(error.into())),
+            }
             tokio::select! {
                 biased;
                 told = &mut news, if news_left > 0 => {
@@ -44,11 +52,6 @@ pub(super) async fn listens(body: &dyn Confined, door: &Door, within: Duration) 
                 () = tokio::time::sleep(pause) => {
                     pause = (pause * 3 / 2).min(LONGEST_PAUSE.max(pause));
                 }
-            }
-            match body.connect(door).await {
-                Ok(_stream) => return Ok(()),
-                Err(error) if may_come(&error) => {}
-                Err(error) => return Err(StartFailure::Sandbox(error.into())),
             }
         }
     };

@@ -85,11 +85,19 @@ impl Confined for Starting {
 }
 
 #[tokio::test]
-async fn what_is_told_is_tried_at_once_and_only_then() {
+async fn who_was_quick_is_found_without_news() {
     let body = starting(News::Calls(1), 0);
     let (outcome, tries) = body.wait(ENOUGH).await;
     outcome.unwrap();
-    assert_eq!(tries, 1);
+    assert_eq!((tries, body.told.load(Ordering::SeqCst)), (1, 0));
+}
+
+#[tokio::test]
+async fn who_was_not_is_tried_when_it_listens() {
+    let body = starting(News::Calls(1), 1);
+    let (outcome, tries) = body.wait(ENOUGH).await;
+    outcome.unwrap();
+    assert_eq!(tries, 2);
 }
 
 #[tokio::test]
@@ -115,10 +123,10 @@ async fn another_socket_is_not_readiness() {
     let (outcome, _tries) = body.wait(Duration::from_millis(30)).await;
     assert!(matches!(outcome, Err(StartFailure::NotListening { .. })), "{outcome:?}");
     // Each further one is tried at once.
-    let body = starting(News::Calls(3), 2);
+    let body = starting(News::Calls(3), 3);
     let (outcome, tries) = body.wait(ENOUGH).await;
     outcome.unwrap();
-    assert_eq!(tries, 3);
+    assert_eq!(tries, 4);
 }
 
 #[tokio::test]
@@ -126,8 +134,8 @@ async fn a_loop_of_calls_is_tried_no_more_often_than_one_that_nobody_hears() {
     let body = starting(News::Calls(u32::MAX), u32::MAX);
     let (outcome, tries) = body.wait(Duration::from_millis(300)).await;
     assert!(matches!(outcome, Err(StartFailure::NotListening { .. })), "{outcome:?}");
-    // Those of the news, then twelve pauses that grow, and some of the longest.
-    assert!(tries <= MOST_NEWS + 12 + 4, "{tries}");
+    // The first, those of the news, and those of pauses that grow to 300 ms together.
+    assert!(tries <= 1 + MOST_NEWS + 14, "{tries}");
 }
 
 #[tokio::test]
@@ -140,10 +148,10 @@ async fn where_nobody_hears_it_is_tried_from_the_start() {
 
 #[tokio::test]
 async fn what_listens_without_news_is_found_too() {
-    let body = starting(News::Calls(0), 0);
+    let body = starting(News::Calls(0), 1);
     let (outcome, tries) = body.wait(ENOUGH).await;
     outcome.unwrap();
-    assert_eq!(tries, 1);
+    assert_eq!(tries, 2);
 }
 
 #[tokio::test]
