@@ -10,7 +10,8 @@
 //! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. So is the end of the
 //! worker, also of one that is parked. It looks there while it waits and while it reaps; in between, and while it is frozen,
 //! only the spawner's kill reaches it. Three words do not end a sandbox that runs: the wish for a TCP socket ([`tcp`]), the wish to hear
-//! that something listens (`listening`), and that the worker be asked to end. They name nothing, so that nothing of what runs inside decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
+//! that something listens (`listening`), and that the worker be asked to end. They name nothing, so that nothing of what runs inside
+//! decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
 //! in; foreign code inside can neither signal it (it is pid 1), nor trace it (it is not dumpable).
 
 use std::fs::File;
@@ -373,8 +374,8 @@ pub(super) enum Reaped {
     HostGone,
 }
 
-/// Reaps every process that ends, makes sockets for the host, and lets calls of listen(2) go on, until the worker ends, where there is one, or the host
-/// says something else or is gone.
+/// Reaps every process that ends, makes sockets for the host, and lets calls of listen(2) go on, until the worker ends,
+/// where there is one, or the host says something else or is gone.
 pub(super) fn reap(
     control: BorrowedFd<'_>,
     worker: Option<Pid>,

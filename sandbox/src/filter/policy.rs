@@ -13,8 +13,8 @@ pub enum Answer {
     Allow,
     /// The call fails with this errno.
     Refuse(i32),
-    /// The call waits until pid 1 was told of it, and is made then. No answer to a question: arguments may change meanwhile, and
-    /// what was told may never happen.
+    /// The call waits until pid 1 was told of it, and is made then. It guards nothing: what pid 1 sees of a call may be another
+    /// when it is made (seccomp_unotify(2)).
     Tell,
     /// It depends on an argument.
     When(Condition),

@@ -137,12 +137,14 @@ print('up', flush=True); s = t.accept()[0]; s.sendall(s.recv(9)); s.recv(1)
         rustix::io::read(&socket, &mut back).unwrap();
         assert_eq!(back, word.as_bytes());
         assert!(matches!(sandbox.connect_unix("/tmp/s").await, Err(ReachError::InCell)));
+        assert!(matches!(sandbox.listens().await, Err(ReachError::Untold)));
         sandbox.kill();
         sandbox.gone().await;
         assert!(matches!(sandbox.tcp_socket().await, Err(ReachError::Ended)));
     }
     // A template serves nobody, and its cell does not fall over the question.
     assert!(matches!(cell.base().tcp_socket().await, Err(ReachError::InCell)));
+    assert!(matches!(cell.base().listens().await, Err(ReachError::Untold)));
     assert!(matches!(
         cell.base().connect_unix("/tmp/s").await,
         Err(ReachError::InCell)
