@@ -11,7 +11,7 @@ use functions::{BootId, Protocol, Revision, Runtime};
 use prometheus::IntCounter;
 use tokio_util::sync::CancellationToken;
 
-use super::launcher::{Confined, Door, Launched, Launcher};
+use super::launcher::{Confined, Door, Later, Launched, Launcher};
 use super::listens::listens;
 use crate::channel::{Channel, Turn};
 use crate::fate::{Fate, StartFailure};
@@ -21,7 +21,7 @@ use crate::link::Link;
 use crate::link::shared::Shared;
 use crate::log_tap::{LogSink, LogTap, Source};
 use crate::runtime_api::{Desk, Identity, Server};
-use crate::start::Purpose;
+use crate::start::{Purpose, Start};
 
 /// A function may need longer for its imports than for a call, so this is the least it gets.
 const LEAST_INIT_TIME: Duration = Duration::from_secs(10);
@@ -47,6 +47,7 @@ pub(crate) struct Failed {
 }
 
 /// Where the output of the process goes.
+#[derive(Clone)]
 pub(crate) struct Output {
     pub(crate) source: Source,
     pub(crate) sink: Arc<dyn LogSink>,
@@ -60,6 +61,9 @@ pub(crate) fn init_time(revision: &Revision) -> Duration {
 
 /// Starts a process and waits until it says READY, or accepts connections. `cancel` calls that off once the process exists; a launch itself is always
 /// awaited to its end, because half a sandbox has nobody who could kill it.
+///
+/// A template may die just when a fork of it is wanted, which then never comes. No call was told of that process, so the program is executed
+/// instead.
 pub(crate) async fn bring_up(
     launcher: &dyn Launcher,
     revision: &Revision,
@@ -68,10 +72,34 @@ pub(crate) async fn bring_up(
     cancel: &CancellationToken,
 ) -> Result<Ready, Failed> {
     let began = Instant::now();
-    let launched = launcher
-        .launch(revision, purpose)
-        .await
-        .map_err(|failure| Failed { failure, body: None })?;
+    let made = launched(launcher.launch(revision, purpose)).await?;
+    let forked = made.start == Start::Forked;
+    match greeted(made, revision, output.clone(), cancel, began).await {
+        Err(Failed {
+            failure: StartFailure::Died(fate),
+            body,
+        }) if forked && fate != Fate::OutOfMemory => {
+            tracing::info!(function = %revision.name, %fate, "a fork did not come up; the program is executed");
+            drop(body);
+            let made = launched(launcher.execute(revision, purpose)).await?;
+            greeted(made, revision, output, cancel, began).await
+        }
+        other => other,
+    }
+}
+
+async fn launched(launch: Later<'_, Result<Launched, StartFailure>>) -> Result<Launched, Failed> {
+    launch.await.map_err(|failure| Failed { failure, body: None })
+}
+
+/// Waits until what was launched is ready, in a start that `began` then.
+async fn greeted(
+    launched: Launched,
+    revision: &Revision,
+    output: Output,
+    cancel: &CancellationToken,
+    began: Instant,
+) -> Result<Ready, Failed> {
     let Launched {
         body,
         lanes,

@@ -24,6 +24,11 @@ pub trait Launcher: Send + Sync + 'static {
     /// Starts a process of `revision` with the lanes that its runtime needs. Dropping the future kills what was made until then.
     fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>>;
 
+    /// The same, but no fork of the template: one did not come up.
+    fn execute<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
+        self.launch(revision, purpose)
+    }
+
     /// A process of `revision` that was launched for calls has come up: what makes the next one faster may be prepared now.
     fn came_up(&self, _revision: &Revision) {}
 

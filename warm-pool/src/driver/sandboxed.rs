@@ -59,17 +59,20 @@ impl Sandboxed {
         }
     }
 
-    async fn begin(&self, revision: &Revision, purpose: Purpose) -> Result<Begun, StartFailure> {
-        if purpose != Purpose::Check
-            && let Some((sandbox, cell)) = self.cells.fork(revision, purpose == Purpose::Ahead).await
-        {
-            return Ok(Begun {
-                sandbox,
-                start: Start::Forked,
-                load: None,
-                cell: Some(cell),
-            });
+    async fn fork(&self, revision: &Revision, purpose: Purpose) -> Option<Begun> {
+        if purpose == Purpose::Check {
+            return None;
         }
+        let (sandbox, cell) = self.cells.fork(revision, purpose == Purpose::Ahead).await?;
+        Some(Begun {
+            sandbox,
+            start: Start::Forked,
+            load: None,
+            cell: Some(cell),
+        })
+    }
+
+    async fn begin(&self, revision: &Revision, purpose: Purpose) -> Result<Begun, StartFailure> {
         let launch = launch(revision, &self.runtimes).map_err(|error| StartFailure::Plan(error.into()))?;
         let load = match purpose {
             Purpose::Check => None,
@@ -107,44 +110,62 @@ impl Sandboxed {
     }
 }
 
+impl Sandboxed {
+    /// Opens the account of what was begun.
+    fn launched(&self, revision: &Revision, begun: Begun) -> Launched {
+        let Begun {
+            mut sandbox,
+            start,
+            load,
+            cell,
+        } = begun;
+        let lanes = sandbox.take_lanes();
+        let listener = sandbox.take_listener();
+        let log = sandbox.take_log().expect("nobody took the log before");
+        let phases = sandbox.phases();
+        let stages = Stages {
+            leaf: phases.leaf,
+            clone: phases.clone,
+            rootfs: phases.rootfs,
+            confine: phases.confine,
+            exec: phases.exec,
+        };
+        let sandbox = Arc::new(sandbox);
+        let before = load.as_ref().and_then(|_| sandbox.usage().cpu).unwrap_or_default();
+        self.ledger.open(&revision.name, &sandbox, before);
+        let body = Body {
+            sandbox,
+            function: revision.name.clone(),
+            ledger: self.ledger.clone(),
+            _cell: cell,
+        };
+        Launched {
+            body: Box::new(body),
+            lanes,
+            listener,
+            log,
+            start,
+            load,
+            stages,
+        }
+    }
+}
+
 impl Launcher for Sandboxed {
     fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async move {
-            let Begun {
-                mut sandbox,
-                start,
-                load,
-                cell,
-            } = self.begin(revision, purpose).await?;
-            let lanes = sandbox.take_lanes();
-            let listener = sandbox.take_listener();
-            let log = sandbox.take_log().expect("nobody took the log before");
-            let phases = sandbox.phases();
-            let stages = Stages {
-                leaf: phases.leaf,
-                clone: phases.clone,
-                rootfs: phases.rootfs,
-                confine: phases.confine,
-                exec: phases.exec,
+            let begun = match self.fork(revision, purpose).await {
+                Some(forked) => forked,
+                None => self.begin(revision, purpose).await?,
             };
-            let sandbox = Arc::new(sandbox);
-            let before = load.as_ref().and_then(|_| sandbox.usage().cpu).unwrap_or_default();
-            self.ledger.open(&revision.name, &sandbox, before);
-            let body = Body {
-                sandbox,
-                function: revision.name.clone(),
-                ledger: self.ledger.clone(),
-                _cell: cell,
-            };
-            Ok(Launched {
-                body: Box::new(body),
-                lanes,
-                listener,
-                log,
-                start,
-                load,
-                stages,
-            })
+            Ok(self.launched(revision, begun))
+        })
+    }
+
+    fn execute<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
+        Box::pin(async move {
+            let begun = self.begin(revision, purpose).await?;
+            Ok(self.launched(revision, begun))
         })
     }
 

@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use warm_pool::launcher::{
     Confined, Ending, Exit, HostMemory, Later, Launched, Launcher, Listener, Stages, Template, Usage,
 };
-use warm_pool::{Purpose, StartFailure};
+use warm_pool::{Purpose, Start, StartFailure};
 
 /// Puts inherited sockets to the descriptors 3, 4, ... and becomes the instance.
 const EXEC: &str = "
@@ -45,6 +45,8 @@ pub(crate) struct Bare {
     pub(crate) purposes: Mutex<Vec<Purpose>>,
     /// What is said of templates.
     pub(crate) forks: AtomicBool,
+    /// The next process is a fork that never comes.
+    pub(crate) stillborn: AtomicBool,
     /// The template that there is said to be.
     pub(crate) template: Mutex<Option<Template>>,
     /// Rings when the template is thrown away.
@@ -72,6 +74,7 @@ impl Bare {
             launches: AtomicUsize::new(0),
             purposes: Mutex::default(),
             forks: AtomicBool::new(false),
+            stillborn: AtomicBool::new(false),
             template: Mutex::default(),
             forgotten: Notify::new(),
             memory: Mutex::new(Some(memory(PLENTY))),
@@ -182,7 +185,16 @@ impl Launcher for Bare {
 
     fn launch<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         self.purposes.lock().unwrap().push(purpose);
-        Box::pin(async { Ok(self.start(revision)) })
+        Box::pin(async {
+            let mut launched = self.start(revision);
+            if self.stillborn.swap(false, Ordering::SeqCst) {
+                launched.start = Start::Forked;
+                let (ours, _closed) = UnixStream::pair().unwrap();
+                ours.set_nonblocking(true).unwrap();
+                launched.lanes = vec![ours.into()];
+            }
+            Ok(launched)
+        })
     }
 
     fn forks(&self, _revision: &Revision) -> bool {
@@ -236,7 +248,7 @@ impl Bare {
             lanes,
             listener: None,
             log: log.into_nonblocking_fd().unwrap(),
-            start: warm_pool::Start::Cold,
+            start: Start::Cold,
             load: None,
             stages: Stages::default(),
         }

@@ -22,6 +22,18 @@ async fn a_process_that_closes_its_lane_and_lives_on_is_killed() {
 }
 
 #[tokio::test]
+async fn a_fork_that_never_comes_costs_no_call() {
+    let rig = Rig::new("");
+    rig.bare.stillborn.store(true, std::sync::atomic::Ordering::SeqCst);
+    within(async {
+        let lease = rig.acquire().await.unwrap();
+        assert_eq!(lease.start(), Start::Cold, "it was executed");
+        rig.bare.until_living(1).await;
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_process_that_writes_garbage_breaks_the_protocol() {
     let rig = Rig::of(
         "",
