@@ -18,8 +18,23 @@ pub const BOOTSTRAP: BaseFile = BaseFile {
     contents: include_bytes!("node/bootstrap.mjs"),
 };
 
-/// What is loaded beside the shim when a function is a web app, or may be one.
-pub(super) const BESIDE: [BaseFile; 3] = [
+/// What the shim loads, the last three when a function is a web app, or may be one.
+pub(super) const BESIDE: [BaseFile; 6] = [
+    BaseFile {
+        path: "/var/runtime/node/wire.cjs",
+        mode: 0o444,
+        contents: include_bytes!("node/wire.cjs"),
+    },
+    BaseFile {
+        path: "/var/runtime/node/failure.cjs",
+        mode: 0o444,
+        contents: include_bytes!("node/failure.cjs"),
+    },
+    BaseFile {
+        path: "/var/runtime/node/loading.cjs",
+        mode: 0o444,
+        contents: include_bytes!("node/loading.cjs"),
+    },
     BaseFile {
         path: "/var/runtime/node/choice.mjs",
         mode: 0o444,

@@ -1,8 +1,8 @@
 // Runs a Node handler behind the frame protocol of the platform.
 //
-// Lanes are inherited stream sockets on the file descriptors 3, 4, ... (FN_LANES of them); the frames are described
-// where the host decodes them. The sockets live in the event loop, so timers and promises of the function run while an
-// invocation waits. What only errors or streams need is loaded when they happen.
+// Lanes are inherited stream sockets on the file descriptors 3, 4, ... (FN_LANES of them). The sockets live in the event
+// loop, so timers and promises of the function run while an invocation waits. What only streams and some failures need is
+// loaded when they happen.
 //
 // A process that is started with FN_PARKED does not know its function yet: it rehearses, says PARKED, and becomes what
 // LOAD says. What is ours is compiled by the rehearsal. Node's compile cache (22.1 and later) is not used: it would have to
@@ -11,24 +11,23 @@
 // and a twentieth of that from a cache. Such a cache would have to be made at the deploy and shown beside the bundle.
 
 import { createRequire } from 'node:module';
-import { existsSync, unlinkSync } from 'node:fs';
+import { unlinkSync } from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
 
 const require = createRequire(import.meta.url);
+// Loading these as ES modules would make a start longer.
+const { Failure, clean, describe, flushed, framesOf } = require('./failure.cjs');
+const { SERVE, load } = require('./loading.cjs');
+const {
+  END, ERROR, HEAD, INIT_ERROR, INVOKE, LOAD, MAX_PAYLOAD, PARKED, READY, REQUEST_BODY, REQUEST_END, RESULT,
+  Lane, bodyFrames, frame, jsonFrame,
+} = require('./wire.cjs');
 
-const HEADER = 12;
-const MAX_PAYLOAD = 1 << 20;
 const MAX_RESULT = 6 * 1024 * 1024;
-const [INVOKE, REQUEST_BODY, REQUEST_END, LOAD] = [0x01, 0x02, 0x03, 0x05];
-const [READY, INIT_ERROR, RESULT, HEAD] = [0x81, 0x82, 0x83, 0x84];
-const [BODY, END, ERROR, PARKED] = [0x85, 0x86, 0x87, 0x88];
 // Calls until V8 knows what the code of a call meets.
 const REHEARSALS = 8;
 const STREAMING = Symbol('fn.streaming');
-const SERVE = Symbol('fn.serve');
-// How a function begins whose first parameter is a request. Only such a one is looked at more closely, in choice.mjs.
-const TAKES_REQUEST = /^(?:async\b)?\s*(?:function\b)?[\s*]*[\w$]*\s*\(?\s*_*req/i;
 
 let started = process.hrtime.bigint();
 const bootId = randomHex();
@@ -46,105 +45,6 @@ function randomHex() {
 
 function micros(since) {
   return Number((process.hrtime.bigint() - since) / 1000n);
-}
-
-/** A failure that the platform words itself. */
-class Failure extends Error {
-  constructor(kind, message, trace = []) {
-    super(message);
-    this.kind = kind;
-    this.trace = trace;
-  }
-}
-
-// --- frames ----------------------------------------------------------------------------------------------------------
-
-function frame(kind, seq, payload) {
-  const header = Buffer.alloc(HEADER);
-  header.writeUInt32LE(payload ? payload.length : 0, 0);
-  header.writeUInt32LE(seq, 4);
-  header[8] = kind;
-  return payload ? [header, payload] : [header];
-}
-
-function jsonFrame(kind, seq, value) {
-  return frame(kind, seq, Buffer.from(JSON.stringify(value)));
-}
-
-function bodyFrames(seq, data) {
-  const buffers = [];
-  for (let at = 0; at < data.length; at += MAX_PAYLOAD) {
-    buffers.push(...frame(BODY, seq, data.subarray(at, at + MAX_PAYLOAD)));
-  }
-  return buffers;
-}
-
-/** One socket to the host. Hands whole frames to `onFrame`. */
-class Lane {
-  constructor(socket) {
-    this.chunks = [];
-    this.have = 0;
-    this.header = null;
-    this.onFrame = null;
-    this.socket = socket;
-  }
-
-  /** The lane that was inherited as this descriptor. */
-  static inherited(fd) {
-    const lane = new Lane(new net.Socket({ fd, readable: true, writable: true }));
-    // When the host has closed the lane there is no one left to answer.
-    lane.socket.on('end', () => process.exit(0));
-    lane.socket.on('error', () => process.exit(71));
-    lane.socket.on('close', () => process.exit(71));
-    return lane;
-  }
-
-  /** From now on frames go to `onFrame`. Those that came before the first one have waited in the socket. */
-  open(onFrame) {
-    if (!this.onFrame) this.socket.on('data', (chunk) => this.receive(chunk));
-    this.onFrame = onFrame;
-  }
-
-  receive(chunk) {
-    this.chunks.push(chunk);
-    this.have += chunk.length;
-    for (;;) {
-      const size = this.header ? this.header.size : HEADER;
-      if (this.have < size) return;
-      const bytes = this.take(size);
-      if (!this.header) {
-        this.header = { size: bytes.readUInt32LE(0), seq: bytes.readUInt32LE(4), kind: bytes[8] };
-        continue;
-      }
-      const { kind, seq } = this.header;
-      this.header = null;
-      this.onFrame(kind, seq, bytes);
-    }
-  }
-
-  take(size) {
-    const all = this.chunks.length === 1 ? this.chunks[0] : Buffer.concat(this.chunks, this.have);
-    const rest = all.subarray(size);
-    this.have = rest.length;
-    this.chunks = rest.length ? [rest] : [];
-    return all.subarray(0, size);
-  }
-
-  /** Writes the buffers with one system call when the socket takes them. False: wait for `drained` before the next. */
-  send(buffers, done) {
-    const last = buffers.length - 1;
-    if (last > 0) this.socket.cork();
-    let more = true;
-    buffers.forEach((buffer, at) => {
-      more = this.socket.write(buffer, at === last ? done : undefined);
-    });
-    if (last > 0) this.socket.uncork();
-    return more;
-  }
-
-  drained() {
-    return new Promise((resolve) => this.socket.once('drain', resolve));
-  }
 }
 
 // --- what handlers see -----------------------------------------------------------------------------------------------
@@ -181,189 +81,6 @@ globalThis.awslambda = {
     },
   },
 };
-
-// --- failures --------------------------------------------------------------------------------------------------------
-
-function clean(text, limit = 65536) {
-  const whole = String(text).replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, '\ufffd');
-  return whole.length <= limit ? whole : `${whole.slice(0, limit).replace(/[\ud800-\udbff]$/, '')}...`;
-}
-
-function isOurs(line) {
-  return line.includes(import.meta.url) || line.includes('(node:internal/') || line.includes('at node:internal/');
-}
-
-function framesOf(error) {
-  const stack = typeof error.stack === 'string' ? error.stack : '';
-  return stack.split('\n').filter((line) => /^\s+at /.test(line) && !isOurs(line));
-}
-
-/** The chain of causes, for the log only. */
-function causesOf(error) {
-  const lines = [];
-  for (let cause = error?.cause; cause instanceof Error && lines.length < 64; cause = cause.cause) {
-    lines.push(`caused by ${cause.name}: ${cause.message}`, ...framesOf(cause));
-  }
-  return lines;
-}
-
-/** Anything thrown, as the content of an ERROR frame; also written to the log. */
-function describe(error) {
-  let [kind, message, trace, causes] = ['Error', '', [], []];
-  try {
-    if (error instanceof Failure) {
-      [kind, message, trace] = [error.kind, error.message, error.trace];
-    } else if (error instanceof Error || (error && typeof error === 'object' && 'message' in error)) {
-      [kind, message, trace] = [error.name || error.constructor?.name || 'Error', error.message, framesOf(error)];
-    } else {
-      [kind, message] = [typeof error, error];
-    }
-    [kind, message, causes] = [clean(kind, 256), clean(message), causesOf(error)];
-  } catch {
-    // Whatever it has may be a getter that throws, or be no text.
-    [kind, message] = [typeof kind === 'string' ? kind : 'Error', 'the error has no text'];
-  }
-  process.stderr.write([`[ERROR] ${kind}: ${message}`, ...trace, ...causes, ''].join('\n'));
-  return {
-    errorMessage: message,
-    errorType: kind,
-    stackTrace: trace.slice(0, 64).map((line) => clean(line, 1024)),
-  };
-}
-
-/** Calls back when everything that was printed is in the log. A pipe takes it at once unless it is full. */
-function flushed(then) {
-  const waiting = [process.stdout, process.stderr].filter((stream) => stream.writableLength > 0 && !stream.destroyed);
-  if (!waiting.length) return then();
-  let left = waiting.length;
-  for (const stream of waiting) {
-    stream.write('', () => {
-      left -= 1;
-      if (!left) then();
-    });
-  }
-}
-
-// --- loading ---------------------------------------------------------------------------------------------------------
-
-/** Where "dir/file.function" lies: the last dot parts file and function, unless only the first one gives a file. */
-function locate(spec) {
-  const slash = spec.lastIndexOf('/') + 1;
-  const dots = [spec.lastIndexOf('.'), spec.indexOf('.', slash)].filter((dot) => dot > slash && dot < spec.length - 1);
-  if (!dots.length) {
-    const message = `handler ${JSON.stringify(spec)} does not have the form "file.function"`;
-    throw new Failure('Runtime.MalformedHandlerName', message);
-  }
-  for (const dot of dots) {
-    const base = path.resolve(process.cwd(), spec.slice(0, dot));
-    const file = ['.mjs', '.js', '.cjs'].map((ending) => base + ending).find((candidate) => existsSync(candidate));
-    if (file) return { file, exported: spec.slice(dot + 1) };
-  }
-  const name = spec.slice(0, dots[0]);
-  const message = `the function has neither ${name}.mjs nor ${name}.js nor ${name}.cjs`;
-  throw new Failure('Runtime.ImportModuleError', message);
-}
-
-async function load(spec) {
-  const { file, exported } = locate(spec);
-  let loaded;
-  try {
-    loaded = await loadFile(file);
-  } catch (error) {
-    throw explain(error, file);
-  }
-  let found = resolveExport(loaded, exported);
-  const byDefault = exported === 'default' || (found === undefined && exported === 'handler');
-  if (byDefault) {
-    const whole = loaded?.default ?? loaded;
-    if (typeof whole === 'function' || isApp(whole)) found = whole;
-  }
-  const signature = env.FN_SIGNATURE ?? 'auto';
-  if (found === undefined || signature === 'cloudevent' || (signature === 'auto' && env.FUNCTION_SIGNATURE_TYPE)) {
-    const isThere = Object.keys(require.cache).some((one) => one.includes('/@google-cloud/functions-framework/'));
-    if (isThere || found !== undefined) {
-      const { registered } = await import('./framework.mjs');
-      const kind = signature === 'auto' ? env.FUNCTION_SIGNATURE_TYPE : signature;
-      const serve = await registered(file, exported, found, kind, { Failure, STREAMING, describe, toBytes });
-      if (serve) return { [SERVE]: serve };
-    }
-  }
-  if (typeof found === 'function' && (signature === 'event' || (signature === 'auto' && !byDefault && isPlain(found)))) return found;
-  if (typeof found !== 'function' && !isApp(found)) throw missingExport(loaded, exported, file, found);
-  const { choose } = await import('./choice.mjs');
-  const serve = await choose(found, byDefault, signature, { Failure, STREAMING, describe, toBytes });
-  return serve ? { [SERVE]: serve } : found;
-}
-
-/** Whether nothing marks this function as one that is called with a request. */
-function isPlain(found) {
-  return found.use === undefined && found.fetch === undefined && !TAKES_REQUEST.test(Function.prototype.toString.call(found));
-}
-
-/** Whether this object is one of those that choice.mjs knows. */
-function isApp(found) {
-  return [found?.fetch, found?.routing, found?.listenerCount].some((method) => typeof method === 'function');
-}
-
-async function loadFile(file) {
-  if (!file.endsWith('.mjs')) {
-    try {
-      return require(file);
-    } catch (error) {
-      if (error?.code !== 'ERR_REQUIRE_ESM' && error?.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
-    }
-  }
-  return import(require('node:url').pathToFileURL(file));
-}
-
-function resolveExport(loaded, exported) {
-  const walk = (from) => exported.split('.').reduce((value, key) => value?.[key], from);
-  return walk(loaded) ?? walk(loaded?.default);
-}
-
-function missingExport(loaded, exported, file, found) {
-  const name = path.basename(file);
-  if (found !== undefined) {
-    return new Failure('Runtime.HandlerNotFound', `${exported} in ${name} is a ${typeof found}, not a function`);
-  }
-  const names = Object.keys(loaded ?? {}).slice(0, 10);
-  const offered = names.length ? `it exports ${names.join(', ')}` : 'it exports nothing';
-  return new Failure('Runtime.HandlerNotFound', `${name} does not export ${JSON.stringify(exported)}; ${offered}`);
-}
-
-function explain(error, file) {
-  const code = error?.code;
-  if (code === 'MODULE_NOT_FOUND' || code === 'ERR_MODULE_NOT_FOUND') {
-    const wanted = /Cannot find (?:module|package) '([^']*)'/.exec(error.message)?.[1] ?? 'a module';
-    const message = `${path.basename(file)} needs ${JSON.stringify(wanted)}, which the function does not have; is it in package.json?`;
-    return new Failure('Runtime.ImportModuleError', message, framesOf(error));
-  }
-  if (error instanceof SyntaxError) {
-    const place = placeOf(error.stack) ?? checked(file);
-    const hint = /import statement outside a module|Unexpected token 'export'/.test(error.message)
-      ? '; an ES module is named .mjs or has "type": "module" in its package.json'
-      : '';
-    const at = place ? ` (${path.basename(place.file)}, line ${place.line})` : ` (${path.basename(file)})`;
-    return new Failure('Runtime.UserCodeSyntaxError', `${error.message}${at}${hint}`, place?.lines ?? []);
-  }
-  return error;
-}
-
-/** Finds "file:line" and the offending line where Node puts them: in front of the stack. */
-function placeOf(text) {
-  const lines = String(text ?? '').split('\n');
-  const match = /^(?:file:\/\/)?(\/.*):(\d+)$/.exec(lines[0]);
-  if (!match) return null;
-  const end = lines.findIndex((line, at) => at > 0 && /^\w*Error\b/.test(line));
-  return { file: match[1], line: match[2], lines: lines.slice(0, end < 0 ? 3 : end).filter((line) => line.trim()) };
-}
-
-/** Node keeps the place of a syntax error in an ES module to itself and only prints it, so a second Node prints it. */
-function checked(file) {
-  const { spawnSync } = require('node:child_process');
-  const result = spawnSync(process.execPath, ['--check', file], { encoding: 'utf8', timeout: 5000 });
-  return placeOf(result.stderr);
-}
 
 // --- invocations -----------------------------------------------------------------------------------------------------
 
@@ -410,6 +127,9 @@ function toBytes(chunk) {
   if (chunk instanceof Uint8Array) return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength);
   throw new Failure('Runtime.MarshalError', `a body that streams yielded ${typeof chunk} instead of a string or bytes`);
 }
+
+// For those who serve calls by themselves.
+const TOOLS = { Failure, STREAMING, describe, toBytes };
 
 /** One call, from INVOKE to END or ERROR. */
 class Invocation {
@@ -619,7 +339,7 @@ async function rehearse() {
   const [before, cwd] = [Object.entries(env), process.cwd()];
   process.chdir(path.dirname(require('node:url').fileURLToPath(import.meta.url)));
   adopt([...before, ['FN_REHEARSAL', '1']]);
-  const handler = await load('rehearsal.handler');
+  const handler = await load('rehearsal.handler', TOOLS);
   adopt(before);
   process.chdir(cwd);
 
@@ -705,7 +425,7 @@ function unhandled(reason) {
 if (env.FN_PARKED) await parked(lanes[0]);
 
 try {
-  const handler = await load(env._HANDLER ?? '');
+  const handler = await load(env._HANDLER ?? '', TOOLS);
   process.on('uncaughtException', uncaught);
   process.on('unhandledRejection', unhandled);
   servers = lanes.map((lane) => new Server(lane, handler, lanes.length === 1));
