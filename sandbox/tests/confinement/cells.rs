@@ -154,7 +154,7 @@ print('up', flush=True); s = t.accept()[0]; s.sendall(s.recv(9)); s.recv(1)
 
 #[tokio::test]
 async fn each_fork_has_the_limits_of_the_plan() {
-    if !limits_are_enforced("each_fork_has_the_limits_of_the_plan") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;

@@ -97,8 +97,7 @@ async fn a_kill_reaches_a_frozen_sandbox_although_the_queue_is_full() {
     let house = House::new().await;
     let mut frozen = launch(&house, &house.plan(&["/bin/sleep", "1000"])).await;
     if frozen.freeze().unwrap().is_none() {
-        println!("SKIP a_kill_reaches_a_frozen_sandbox_although_the_queue_is_full: no unified hierarchy of ours");
-        return;
+        crate::skip!("no unified hierarchy of ours");
     }
     let log = frozen.take_log().unwrap();
     let spawner = Pid::from_raw(house.spawner.pid().unwrap());
@@ -122,8 +121,7 @@ async fn a_kill_reaches_a_frozen_sandbox_although_the_queue_is_full() {
 async fn a_start_that_hangs_can_be_given_up() {
     let house = House::new().await;
     let Some(group) = unified_group() else {
-        println!("SKIP a_start_that_hangs_can_be_given_up: no unified hierarchy of ours");
-        return;
+        crate::skip!("no unified hierarchy of ours");
     };
     house.sh("true").await;
     let before = held(&house);
@@ -160,7 +158,7 @@ async fn one_that_stops_itself_can_be_killed() {
 
 #[tokio::test]
 async fn a_fork_bomb_harms_nobody_else() {
-    if !limits_are_enforced("a_fork_bomb_harms_nobody_else") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;
@@ -188,7 +186,7 @@ async fn any_signal_that_ends_a_process_is_told() {
 
 #[tokio::test]
 async fn the_memory_of_a_dead_sandbox_comes_back() {
-    if !limits_are_enforced("the_memory_of_a_dead_sandbox_comes_back") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;

@@ -6,7 +6,7 @@ use crate::setting::{House, limits_are_enforced};
 
 #[tokio::test]
 async fn memory_takes_the_whole_sandbox_and_nobody_else() {
-    if !limits_are_enforced("memory_takes_the_whole_sandbox_and_nobody_else") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;
@@ -23,7 +23,7 @@ async fn memory_takes_the_whole_sandbox_and_nobody_else() {
 
 #[tokio::test]
 async fn processes_are_counted() {
-    if !limits_are_enforced("processes_are_counted") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;
@@ -37,7 +37,7 @@ async fn processes_are_counted() {
 
 #[tokio::test]
 async fn a_memory_limit_too_small_to_start_in_is_said() {
-    if !limits_are_enforced("a_memory_limit_too_small_to_start_in_is_said") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;
@@ -52,7 +52,7 @@ async fn a_memory_limit_too_small_to_start_in_is_said() {
 
 #[tokio::test]
 async fn processor_time_is_accounted() {
-    if !limits_are_enforced("processor_time_is_accounted") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;

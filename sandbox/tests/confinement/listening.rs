@@ -20,11 +20,11 @@ fn go(sandbox: &mut Sandbox) -> std::os::fd::OwnedFd {
 }
 
 /// Whether this kernel tells; else the test is skipped.
-async fn tells(sandbox: &Sandbox, test: &str) -> bool {
+async fn tells(sandbox: &Sandbox) -> bool {
     let untold = sandbox.listens().now_or_never();
     let here = fs::read_to_string("/proc/sys/kernel/seccomp/actions_avail").unwrap_or_default();
     if !here.contains("user_notif") {
-        println!("SKIP {test}: the kernel tells of no calls");
+        crate::skip::record("the kernel tells of no calls");
         return false;
     }
     assert!(untold.is_none(), "{untold:?}");
@@ -55,7 +55,7 @@ async fn a_call_is_told_and_the_socket_can_be_connected_to() {
         };
         let log = sandbox.take_log().unwrap();
         wait_for(&log, "up\n");
-        if !tells(&sandbox, "a_call_is_told_and_the_socket_can_be_connected_to").await {
+        if !tells(&sandbox).await {
             return;
         }
         let _lane = go(&mut sandbox);
@@ -75,8 +75,7 @@ async fn a_call_before_anybody_asked_is_told_once() {
     let (sandbox, _log) = up(&house, "unix('/tmp/a'); unix('/tmp/b'); serve(unix('/tmp/s'), b'here')").await;
     match sandbox.listens().await {
         Err(ReachError::Untold) => {
-            println!("SKIP a_call_before_anybody_asked_is_told_once: nothing is told here");
-            return;
+            crate::skip!("nothing is told here");
         }
         other => other.unwrap(),
     }
@@ -96,7 +95,7 @@ async fn threads_children_and_programs_that_they_execute_are_heard() {
     ];
     for call in calls {
         let (mut sandbox, _log) = told(&house, &format!("{call}\nthreading.Event().wait()")).await;
-        if !tells(&sandbox, "threads_children_and_programs_that_they_execute_are_heard").await {
+        if !tells(&sandbox).await {
             return;
         }
         let _lane = go(&mut sandbox);
@@ -119,7 +118,7 @@ except OSError as e: print(e.errno == errno.EOPNOTSUPP, flush=True)
 serve(t, b"here")
 "#;
     let (mut sandbox, log) = told(&house, script).await;
-    if !tells(&sandbox, "a_loop_of_calls_floods_nobody_and_goes_through").await {
+    if !tells(&sandbox).await {
         return;
     }
     let lane = go(&mut sandbox);
@@ -172,7 +171,7 @@ os.kill(pid, signal.SIGKILL)
 serve(tcp(8080), b"here")
 "#;
     let (mut sandbox, log) = told(&house, script).await;
-    if !tells(&sandbox, "who_is_killed_or_interrupted_in_a_call_hurts_nobody").await {
+    if !tells(&sandbox).await {
         return;
     }
     let _lane = go(&mut sandbox);
@@ -184,11 +183,10 @@ serve(tcp(8080), b"here")
 
 #[tokio::test]
 async fn a_frozen_sandbox_tells_when_it_is_thawed_and_its_end_ends_the_wait() {
-    const NAME: &str = "a_frozen_sandbox_tells_when_it_is_thawed_and_its_end_ends_the_wait";
     let house = House::new().await;
     let script = "t = tcp(8080)\nprint('on', flush=True)\nwhile True: t.listen(4)";
     let (mut sandbox, log) = told(&house, script).await;
-    if !tells(&sandbox, NAME).await {
+    if !tells(&sandbox).await {
         return;
     }
     let _lane = go(&mut sandbox);
@@ -196,8 +194,7 @@ async fn a_frozen_sandbox_tells_when_it_is_thawed_and_its_end_ends_the_wait() {
     // Frozen in the middle of calls, time and again.
     for _ in 0..50 {
         let Some(frozen) = sandbox.freeze().unwrap() else {
-            println!("SKIP {NAME}: no unified hierarchy of ours");
-            return;
+            crate::skip!("no unified hierarchy of ours");
         };
         // Those who give up leave one wish behind, which the next one takes.
         for _ in 0..100 {
@@ -224,7 +221,7 @@ async fn those_who_ask_at_the_same_time_are_told_one_after_the_other() {
         "t = tcp(8080)\nos.read(3, 1)\nt.listen(4)\nthreading.Event().wait()",
     )
     .await;
-    if !tells(&sandbox, "those_who_ask_at_the_same_time_are_told_one_after_the_other").await {
+    if !tells(&sandbox).await {
         return;
     }
     let lane = go(&mut sandbox);

@@ -13,6 +13,9 @@ mod parked;
 mod reach;
 mod reclaim;
 mod setting;
+#[path = "../../../tests/harness/skip.rs"]
+#[expect(unreachable_pub, reason = "it is part of a library, too")]
+mod skip;
 mod slots;
 mod spawner;
 mod visits;

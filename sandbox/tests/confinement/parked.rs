@@ -87,7 +87,7 @@ async fn a_parked_program_gets_its_code_when_it_is_bound() {
 
 #[tokio::test]
 async fn the_limits_of_the_owner_hold() {
-    if !limits_are_enforced("the_limits_of_the_owner_hold") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;

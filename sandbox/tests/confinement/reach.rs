@@ -302,10 +302,7 @@ async fn a_frozen_sandbox_answers_when_it_is_thawed_and_its_end_ends_the_wait() 
     let house = House::new().await;
     let (sandbox, _log) = up(&house, "unix('/tmp/s'); serve(tcp(8080), b'here')").await;
     let Some(frozen) = sandbox.freeze().unwrap() else {
-        println!(
-            "SKIP a_frozen_sandbox_answers_when_it_is_thawed_and_its_end_ends_the_wait: no unified hierarchy of ours"
-        );
-        return;
+        crate::skip!("no unified hierarchy of ours");
     };
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
@@ -338,8 +335,7 @@ async fn a_frozen_sandbox_can_be_connected_to_by_path() {
     let house = House::new().await;
     let (sandbox, _log) = up(&house, "serve(unix('/tmp/s'), b'here')").await;
     let Some(frozen) = sandbox.freeze().unwrap() else {
-        println!("SKIP a_frozen_sandbox_can_be_connected_to_by_path: no unified hierarchy of ours");
-        return;
+        crate::skip!("no unified hierarchy of ours");
     };
     let socket = sandbox.connect_unix("/tmp/s").await.unwrap();
     frozen.thaw().unwrap();

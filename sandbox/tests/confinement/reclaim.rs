@@ -20,7 +20,7 @@ fn swap_free() -> u64 {
 
 #[tokio::test]
 async fn files_that_were_read_are_forgotten_and_nobody_is_hurt() {
-    if !limits_are_enforced("files_that_were_read_are_forgotten_and_nobody_is_hurt") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;
@@ -36,10 +36,7 @@ async fn files_that_were_read_are_forgotten_and_nobody_is_hurt() {
     wait_for(&log, "up\n");
     let before = sandbox.usage().memory_bytes.unwrap();
     if before < SIZE {
-        println!(
-            "SKIP files_that_were_read_are_forgotten_and_nobody_is_hurt: the temporary directory keeps its files in memory"
-        );
-        return;
+        crate::skip!("the temporary directory keeps its files in memory");
     }
     assert_eq!(
         sandbox.reclaim(&|| false).unwrap(),
@@ -55,12 +52,11 @@ async fn files_that_were_read_are_forgotten_and_nobody_is_hurt() {
 
 #[tokio::test]
 async fn what_a_program_holds_goes_to_swap_and_comes_back_unchanged() {
-    if !limits_are_enforced("what_a_program_holds_goes_to_swap_and_comes_back_unchanged") {
+    if !limits_are_enforced() {
         return;
     }
     if swap_free() < 4 * SIZE {
-        println!("SKIP what_a_program_holds_goes_to_swap_and_comes_back_unchanged: this host has no swap to spare");
-        return;
+        crate::skip!("this host has no swap to spare");
     }
     let house = House::new().await;
     let script = "\

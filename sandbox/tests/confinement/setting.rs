@@ -152,10 +152,10 @@ pub(crate) fn read_all(log: std::os::fd::OwnedFd) -> String {
 }
 
 /// Whether limits can be set here; a test of limits that can't says so.
-pub(crate) fn limits_are_enforced(test: &str) -> bool {
+pub(crate) fn limits_are_enforced() -> bool {
     let missing = setting().tree.missing();
     if !missing.is_empty() {
-        println!("SKIP {test}: this user can't limit {missing:?} here");
+        crate::skip::record(&format!("this user can't limit {missing:?} here"));
     }
     missing.is_empty()
 }

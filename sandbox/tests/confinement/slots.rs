@@ -45,7 +45,7 @@ async fn a_slot_becomes_what_it_is_bound_to() {
 
 #[tokio::test]
 async fn the_limits_of_the_plan_hold_not_those_of_the_slot() {
-    if !limits_are_enforced("the_limits_of_the_plan_hold_not_those_of_the_slot") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;

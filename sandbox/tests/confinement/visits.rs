@@ -207,7 +207,7 @@ threading.Event().wait()
 
 #[tokio::test]
 async fn a_sandbox_that_is_full_can_still_be_reached() {
-    if !limits_are_enforced("a_sandbox_that_is_full_can_still_be_reached") {
+    if !limits_are_enforced() {
         return;
     }
     let house = House::new().await;

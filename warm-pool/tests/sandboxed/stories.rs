@@ -34,7 +34,9 @@ pub(crate) async fn tell(setting: &Setting) {
         a_broken_handler_fails_the_check_with_its_traceback,
     );
     if setting.tree.missing().contains(&"memory") {
-        println!("test too_much_memory_kills_the_instance_alone_and_whole ... SKIP: this user can't limit memory here");
+        println!(
+            "test too_much_memory_kills_the_instance_alone_and_whole ... ignored, this user can't limit memory here"
+        );
     } else {
         tell!(&house, too_much_memory_kills_the_instance_alone_and_whole);
     }
