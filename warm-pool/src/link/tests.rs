@@ -1,68 +1,35 @@
+pub(super) mod served;
+
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use http_body_util::{BodyExt, Empty, Full};
 use proptest::prelude::*;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use self::served::Served;
 use super::*;
-use crate::driver::launcher::{Ending, Exit, Later, Stream, Usage};
-
-/// A process whose server is a task of the test.
-struct Served {
-    connections: AtomicUsize,
-    serve: Box<dyn Fn(usize, DuplexStream) + Send + Sync>,
-}
-
-impl Confined for Served {
-    fn kill(&self) {}
-
-    fn gone(&self) -> Later<'_, Ending> {
-        Box::pin(async {
-            Ending {
-                exit: Exit::Unknown,
-                oom_kills: 0,
-            }
-        })
-    }
-
-    fn usage(&self) -> Usage {
-        Usage::default()
-    }
-
-    fn connect<'a>(&'a self, _door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {
-        Box::pin(async {
-            let (ours, theirs) = tokio::io::duplex(64 << 10);
-            (self.serve)(self.connections.fetch_add(1, Ordering::SeqCst), theirs);
-            Ok(Box::new(ours) as Box<dyn Stream>)
-        })
-    }
-}
 
 /// Every connection is answered by what `reply` says of its number and of the number of the request on it; `None` closes it.
 fn served(reply: impl Fn(usize, usize) -> Option<Vec<u8>> + Send + Sync + 'static) -> Served {
     let reply = Arc::new(reply);
-    Served {
-        connections: AtomicUsize::new(0),
-        serve: Box::new(move |connection, mut stream| {
-            let reply = reply.clone();
-            tokio::spawn(async move {
-                for request in 0.. {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        match stream.read_u8().await {
-                            Ok(byte) => head.push(byte),
-                            Err(_) => return,
-                        }
-                    }
-                    match reply(connection, request) {
-                        Some(bytes) => stream.write_all(&bytes).await.unwrap(),
-                        None => return,
+    Served::new(move |connection, mut stream| {
+        let reply = reply.clone();
+        tokio::spawn(async move {
+            for request in 0.. {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    match stream.read_u8().await {
+                        Ok(byte) => head.push(byte),
+                        Err(_) => return,
                     }
                 }
-            });
-        }),
-    }
+                match reply(connection, request) {
+                    Some(bytes) => stream.write_all(&bytes).await.unwrap(),
+                    None => return,
+                }
+            }
+        });
+    })
 }
 
 fn get() -> Request<RequestBody> {
@@ -93,10 +60,10 @@ async fn a_connection_is_kept_from_one_call_to_the_next() {
         assert_eq!(read(&mut link, &served).await.unwrap(), "ok");
         assert!(link.is_clean());
     }
-    assert_eq!(served.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(served.connections(), 1);
     link.forget();
     read(&mut link, &served).await.unwrap();
-    assert_eq!(served.connections.load(Ordering::SeqCst), 2);
+    assert_eq!(served.connections(), 2);
 }
 
 #[tokio::test]
@@ -109,7 +76,7 @@ async fn one_that_was_closed_is_replaced() {
     for _ in 0..3 {
         assert_eq!(read(&mut link, &served).await.unwrap(), "ok");
     }
-    assert_eq!(served.connections.load(Ordering::SeqCst), 3);
+    assert_eq!(served.connections(), 3);
 }
 
 #[tokio::test]
@@ -119,7 +86,7 @@ async fn what_was_sent_is_not_sent_again() {
     let mut link = Link::new(Door::Port(1));
     link.begin();
     assert!(matches!(link.send(&served, post()).await, Err(LinkError::Broken(_))));
-    assert_eq!(served.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(served.connections(), 1);
     assert!(!link.is_clean(), "whoever began says how it ends");
     link.abandon();
     assert!(link.is_clean());
@@ -129,19 +96,16 @@ async fn what_was_sent_is_not_sent_again() {
 async fn an_abandoned_exchange_closes_its_connection() {
     let (seen, closed) = tokio::sync::oneshot::channel();
     let seen = std::sync::Mutex::new(Some(seen));
-    let served = Served {
-        connections: AtomicUsize::new(0),
-        serve: Box::new(move |_, mut stream| {
-            let seen = seen.lock().unwrap().take().unwrap();
-            tokio::spawn(async move {
-                stream.read_u8().await.unwrap();
-                stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nwithout end").await.unwrap();
-                let mut all = Vec::new();
-                stream.read_to_end(&mut all).await.unwrap();
-                let _there = seen.send(());
-            });
-        }),
-    };
+    let served = Served::new(move |_, mut stream| {
+        let seen = seen.lock().unwrap().take().unwrap();
+        tokio::spawn(async move {
+            stream.read_u8().await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\n\r\nwithout end").await.unwrap();
+            let mut all = Vec::new();
+            stream.read_to_end(&mut all).await.unwrap();
+            let _there = seen.send(());
+        });
+    });
     let mut link = Link::new(Door::Port(1));
     link.begin();
     let reply = link.send(&served, get()).await.unwrap();
@@ -152,19 +116,16 @@ async fn an_abandoned_exchange_closes_its_connection() {
 
 #[tokio::test]
 async fn an_answer_is_heard_although_nobody_reads_the_request_any_more() {
-    let served = Served {
-        connections: AtomicUsize::new(0),
-        serve: Box::new(|_, mut stream| {
-            tokio::spawn(async move {
-                stream.read_u8().await.unwrap();
-                let head = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 30000\r\n\r\n";
-                stream
-                    .write_all(&[head.as_slice(), &[b'x'; 30_000]].concat())
-                    .await
-                    .unwrap();
-            });
-        }),
-    };
+    let served = Served::new(|_, mut stream| {
+        tokio::spawn(async move {
+            stream.read_u8().await.unwrap();
+            let head = b"HTTP/1.1 413 Payload Too Large\r\ncontent-length: 30000\r\n\r\n";
+            stream
+                .write_all(&[head.as_slice(), &[b'x'; 30_000]].concat())
+                .await
+                .unwrap();
+        });
+    });
     // More than the connection holds, so that writing fails when the server is gone.
     let body = Full::from(vec![0; 1 << 20])
         .map_err(|never| match never {})
@@ -199,15 +160,12 @@ proptest! {
                 false => bytes,
             };
             // One answer, and then the end of the connection.
-            let served = Served {
-                connections: AtomicUsize::new(0),
-                serve: Box::new(move |_, mut stream| {
+            let served = Served::new(move |_, mut stream| {
                     let reply = reply.clone();
                     tokio::spawn(async move {
                         let _closed = stream.write_all(&reply).await;
                     });
-                }),
-            };
+            });
             let mut link = Link::new(Door::Port(1));
             link.begin();
             if let Ok(reply) = link.send(&served, get()).await {
