@@ -28,6 +28,8 @@ mod events;
 mod facet;
 mod fault;
 mod functions;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod invoke;
 pub(crate) mod keys;
 mod layered;

@@ -24,6 +24,8 @@ mod changes;
 mod cors;
 pub mod deadline;
 mod exchange;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod gateway;
 mod invocation;
 pub mod lambda;

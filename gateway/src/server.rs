@@ -104,3 +104,14 @@ where
         }
     }
 }
+
+/// Serves one connection that is no socket.
+#[cfg(feature = "fuzzing")]
+pub(crate) async fn in_memory<I, A, F>(io: I, limits: ConnectionLimits, drain: Drain, answer: A)
+where
+    I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    A: Fn(Arrival, Request<Incoming>) -> F + Send + Sync + 'static,
+    F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+{
+    connection::serve(io, Peer::Local, limits, drain, answer).await;
+}

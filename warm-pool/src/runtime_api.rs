@@ -22,6 +22,8 @@
 mod desk;
 mod extensions;
 mod extensions_api;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod question;
 mod reply;
 mod resident_api;

@@ -10,7 +10,7 @@
 //! Same stations as a call by HTTP: one deadline, the pool's queue, the account at the end. A failure of the function is a 200 with
 //! `X-Amz-Function-Error`, and the caller reads what the function said, for that is the contract.
 
-mod options;
+pub(super) mod options;
 mod outcome;
 mod streamed;
 

@@ -44,6 +44,18 @@ impl From<&Revision> for Identity {
     }
 }
 
+#[cfg(feature = "fuzzing")]
+impl Identity {
+    /// A function that there is not.
+    pub(super) fn nobodys() -> Self {
+        Self {
+            name: "fuzzed".to_owned(),
+            version: "1".to_owned(),
+            handler: "handler".to_owned(),
+        }
+    }
+}
+
 /// Answers a request whose path begins with [`VERSION`]; `path` is the rest of it.
 pub(super) async fn answer(desk: &Desk, identity: &Identity, path: &str, request: Request<Incoming>) -> Reply {
     match (request.method(), path) {

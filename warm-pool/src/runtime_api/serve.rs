@@ -17,6 +17,7 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
@@ -83,9 +84,9 @@ impl Server {
 }
 
 /// What requests are answered from.
-struct Served {
-    desk: Arc<Desk>,
-    identity: Identity,
+pub(super) struct Served {
+    pub(super) desk: Arc<Desk>,
+    pub(super) identity: Identity,
 }
 
 async fn accept(listener: TcpListener, served: Arc<Served>, room: Arc<Semaphore>) {
@@ -102,16 +103,7 @@ async fn accept(listener: TcpListener, served: Arc<Served>, room: Arc<Semaphore>
                 let served = served.clone();
                 connections.spawn(async move {
                     let _nodelay = stream.set_nodelay(true);
-                    let service = service_fn(|request| {
-                        let served = served.clone();
-                        async move { Ok::<_, Infallible>(answer(&served, request).await) }
-                    });
-                    if let Err(error) = http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service)
-                        .await
-                    {
-                        tracing::debug!(%error, "a connection to the Runtime API ended early");
-                    }
+                    connection(stream, served).await;
                     drop(permit);
                 });
             }
@@ -120,6 +112,17 @@ async fn accept(listener: TcpListener, served: Arc<Served>, room: Arc<Semaphore>
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
+    }
+}
+
+/// Serves one connection to its end.
+pub(super) async fn connection<I: AsyncRead + AsyncWrite + Unpin>(io: I, served: Arc<Served>) {
+    let service = service_fn(|request| {
+        let served = served.clone();
+        async move { Ok::<_, Infallible>(answer(&served, request).await) }
+    });
+    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(io), service).await {
+        tracing::debug!(%error, "a connection to the Runtime API ended early");
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Tail {
 
 /// See the module's head.
 #[derive(Debug)]
-pub(super) struct Options {
+pub(in crate::lambda) struct Options {
     pub(super) wanted: Wanted,
     pub(super) tail: Tail,
     /// The client context, a JSON object.
@@ -41,7 +41,7 @@ pub(super) struct Options {
 
 impl Options {
     /// Reads them. The only errors are `InvalidParameterValueException` and `InvalidRequestContentException`.
-    pub(super) fn read(headers: &HeaderMap) -> Result<Self, Fault> {
+    pub(in crate::lambda) fn read(headers: &HeaderMap) -> Result<Self, Fault> {
         Ok(Self {
             wanted: wanted(headers)?,
             tail: log_type(headers)?,
