@@ -106,6 +106,8 @@ fn unsafe_has_one_home() {
     assert!(is_home(Path::new("sandbox/src/sys/clone.rs")));
     assert!(!is_home(Path::new("sandbox/src/system.rs")));
     assert!(!is_home(Path::new("gateway/src/sys/clone.rs")));
+    assert!(is_home(Path::new("tests/abuse/probe/src/sys.rs")));
+    assert!(!is_home(Path::new("tests/abuse/probe/src/kernel.rs")));
 }
 
 #[test]
