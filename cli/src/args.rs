@@ -108,6 +108,24 @@ pub(crate) struct ServeArgs {
     /// Show a function's exceptions to its callers
     #[arg(long)]
     pub(crate) expose_errors: bool,
+    /// Layers of the confinement to switch off: only for the abuse suite, which proves by it that its cases can fail
+    #[cfg(feature = "abuse-switches")]
+    #[arg(long, value_name = "LAYER[,LAYER]")]
+    pub(crate) abuse_off: Option<sandbox::Switches>,
+}
+
+impl ServeArgs {
+    /// The layers of the confinement that are off: none.
+    #[cfg(not(feature = "abuse-switches"))]
+    pub(crate) fn switches(&self) -> sandbox::Switches {
+        sandbox::Switches::default()
+    }
+
+    /// The layers of the confinement that are off.
+    #[cfg(feature = "abuse-switches")]
+    pub(crate) fn switches(&self) -> sandbox::Switches {
+        self.abuse_off.unwrap_or_default()
+    }
 }
 
 /// How the server writes its own log.

@@ -17,6 +17,7 @@
 //! | [`floors`] | what does the kernel alone take? |
 //! | [`stage`] | at which step did it fail? |
 //! | [`report`] | what can this host enforce? |
+//! | [`switches`] | which layer is off, to prove that a test can fail? |
 //! | [`trial`] | does a sandbox really start here? |
 //! | [`privileges`] | how does a start as root become a user for good? |
 //! | `packet`, `sys` | messages with descriptors; system calls that no library offers |
@@ -36,6 +37,7 @@ pub mod sandbox;
 pub mod slot;
 pub mod spawner;
 pub mod stage;
+pub mod switches;
 mod sys;
 pub mod trial;
 
@@ -51,3 +53,4 @@ pub use sandbox::{Exit, LaunchError, Obituary, Phases, Sandbox};
 pub use slot::Slot;
 pub use spawner::{BaseFile, Spawner, SpawnerConfig, StartError, SubordinateIds};
 pub use stage::{Stage, StageError};
+pub use switches::{Layer, Switches};

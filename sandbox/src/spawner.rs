@@ -39,6 +39,7 @@ use crate::plan::{GroupName, Plan, Shape, SlotPlan};
 use crate::sandbox::{LaunchError, Obituary, Sandbox, SlotState};
 use crate::slot::Slot;
 use crate::stage::StageError;
+use crate::switches::{Layer, Switches};
 
 const INNER: &str = "inner";
 const OUTER: &str = "outer";
@@ -94,6 +95,8 @@ pub struct SpawnerConfig {
     pub tree: CgroupTree,
     /// Subordinate ids, where the user has them.
     pub subordinate: Option<SubordinateIds>,
+    /// Layers that are off: none, but in the abuse suite.
+    pub switches: Switches,
 }
 
 /// The spawner did not come up.
@@ -173,10 +176,11 @@ impl Spawner {
     ///
     /// # Errors
     /// [`StartError`], when user namespaces are forbidden or a mount is refused, for example.
-    pub async fn start(config: SpawnerConfig) -> Result<Self, StartError> {
+    pub async fn start(mut config: SpawnerConfig) -> Result<Self, StartError> {
         if nix::unistd::Uid::effective().is_root() {
             return Err(StartError::Root);
         }
+        leave_out(&mut config.tree, config.switches);
         let parent = Parent::start(&config).map_err(StartError::Process)?;
         let tree = config.tree;
         clear(&tree).await;
@@ -330,6 +334,19 @@ impl Spawner {
             .ok()?
             .ok()?;
         found.clone()
+    }
+}
+
+/// A limit that is off is one that this host can't set.
+fn leave_out(tree: &mut CgroupTree, switches: Switches) {
+    for (layer, limit) in [
+        (Layer::MemoryLimit, &mut tree.memory),
+        (Layer::PidsLimit, &mut tree.pids),
+        (Layer::CpuLimit, &mut tree.cpu),
+    ] {
+        if switches.off(layer) {
+            *limit = None;
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use functions::runtimes::{HostRuntimes, base_files, lambda, stdio};
 use sandbox::{
-    BaseFile, CgroupTree, HostReport, Resident, ResidentCall, Spawner, SpawnerConfig, Stage, StartError, SubordinateIds,
+    BaseFile, CgroupTree, HostReport, Resident, ResidentCall, Spawner, SpawnerConfig, Stage, StartError,
+    SubordinateIds, Switches,
 };
 
 use sandbox::report::State;
@@ -32,6 +33,8 @@ pub struct Host {
     pub logs: Arc<dyn LogSink>,
     /// When the memory of instances that nobody calls is given back.
     pub reclaim: Reclaim,
+    /// Layers of the confinement that are off: none, but in the abuse suite.
+    pub switches: Switches,
 }
 
 /// The pool can't be started on this host.
@@ -76,6 +79,7 @@ impl Host {
             files: files.collect(),
             tree: self.tree,
             subordinate: sandbox::report::subordinate_ids(),
+            switches: self.switches,
         };
         let mut subordinate = config.subordinate;
         let spawner = match Spawner::start(config.clone()).await {
@@ -126,6 +130,7 @@ pub async fn try_out(subordinate: Option<SubordinateIds>, report: &mut HostRepor
         files: Vec::new(),
         tree: CgroupTree::default(),
         subordinate,
+        switches: Switches::default(),
     };
     // What can't be made here fails again at its own step, with that step's name.
     let _made = [&config.mount_point, &config.layers].map(std::fs::create_dir);

@@ -20,6 +20,21 @@ fn clap_finds_no_contradiction() {
 }
 
 #[test]
+#[cfg(not(feature = "abuse-switches"))]
+fn no_layer_can_be_switched_off_in_a_binary_for_anybody() {
+    let error = read("fn serve --abuse-off seccomp").unwrap_err();
+    assert_eq!(error.kind(), clap::error::ErrorKind::UnknownArgument);
+}
+
+#[test]
+#[cfg(feature = "abuse-switches")]
+fn a_layer_that_is_switched_off_is_known() {
+    assert!(read("fn serve --abuse-off seccomp,landlock").is_ok());
+    let error = read("fn serve --abuse-off walls").unwrap_err();
+    assert_eq!(error.kind(), clap::error::ErrorKind::ValueValidation);
+}
+
+#[test]
 fn every_command_that_others_build_on_is_understood() {
     let lines = [
         "fn serve",

@@ -146,6 +146,9 @@ fn write_log(format: LogFormat) {
 /// Hands over to the gateway.
 async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result<Exit, Failure> {
     tracing::info!(state_dir = %places.state_dir.display(), "starting");
+    if args.switches() != sandbox::Switches::default() {
+        tracing::error!("layers of the confinement are switched off: nothing that runs here is confined");
+    }
     let config = ServeConfig {
         listen: args.listen,
         hosts: args.hosts.clone(),
@@ -162,6 +165,7 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result
             runtimes: opened.runtimes().clone(),
             logs: Arc::new(opened.logs().clone()),
             reclaim: args.reclaim_after.unwrap_or_default(),
+            switches: args.switches(),
         };
         let Started { pool, subordinate } = host.start().await?;
         let report = sandbox::report::host(&detection, subordinate);

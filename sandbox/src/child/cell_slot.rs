@@ -21,6 +21,7 @@ use super::worker::{self, INNER_ID};
 use crate::packet;
 use crate::plan::SlotPlan;
 use crate::stage::{At, Stage, StageError};
+use crate::switches::Switches;
 use crate::sys::{descriptors, loopback, seccomp};
 
 /// What a slot of a cell starts from.
@@ -109,7 +110,7 @@ fn serve(start: &Start, announce: BorrowedFd<'_>, filter: &[seccomp::Instruction
     unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Identity)?;
     sethostname(&start.hostname).at(Stage::Identity)?;
     loopback::up().at(Stage::Loopback)?;
-    rootfs::prepare(&start.plan, INNER_ID)?;
+    rootfs::prepare(&start.plan, INNER_ID, Switches::default())?;
     announce_slot(start, (FIRST_LANE..entrances).len(), end)?;
     descriptors::close_from(CONTROL + 1).at(Stage::Descriptors)?;
     worker::drop_capabilities()?;

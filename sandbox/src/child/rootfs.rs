@@ -12,6 +12,7 @@ use nix::unistd::{Gid, Uid, chown, mkdir, pivot_root};
 use super::procfs;
 use crate::plan::{LayerName, Rootfs, SlotPlan};
 use crate::stage::{At, Stage, StageError};
+use crate::switches::{Layer, Switches};
 
 /// Where the base keeps the store's layers until the slot is bound.
 pub(crate) const LAYERS: &str = "/.fn/layers";
@@ -29,11 +30,13 @@ const OPT: &str = "/opt";
 const NO_DEVICES: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
 /// Builds all that does not depend on the code. `worker` is the id of the foreign code in the outer namespace.
-pub(crate) fn prepare(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
+pub(crate) fn prepare(plan: &SlotPlan, worker: u32, switches: Switches) -> Result<(), StageError> {
     match plan.rootfs {
         Rootfs::ReadOnly => {
             procfs::mount_fresh(Path::new("/proc"))?;
-            procfs::restrict(Path::new("/proc"))?;
+            if switches.on(Layer::ProcMasks) {
+                procfs::restrict(Path::new("/proc"))?;
+            }
             capped("/tmp", plan.tmp_bytes)?;
             capped("/dev/shm", plan.tmp_bytes)
         }
@@ -193,5 +196,11 @@ pub(crate) fn enter(root: &Path) -> Result<(), StageError> {
             Err(errno) => return Err(errno).at(Stage::BaseRoot),
         }
     }
+    nix::unistd::chdir("/").at(Stage::BaseRoot)
+}
+
+/// The same, with the old root left below the new one: what [`enter`] must never do.
+pub(crate) fn enter_and_keep(root: &Path, old: &str) -> Result<(), StageError> {
+    pivot_root(root, &root.join(old)).at(Stage::BaseRoot)?;
     nix::unistd::chdir("/").at(Stage::BaseRoot)
 }

@@ -37,6 +37,7 @@ use crate::packet;
 use crate::plan::{BindPlan, LayerName, Rootfs, ShowPlan, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
+use crate::switches::{Layer, Switches};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::{descriptors, loopback, seccomp};
 
@@ -95,6 +96,7 @@ pub(crate) struct Start<'a> {
     pub(crate) filter: &'a [seccomp::Instruction],
     pub(crate) telling_filter: &'a [seccomp::Instruction],
     pub(crate) residents: &'a [Resident],
+    pub(crate) switches: Switches,
     /// Microseconds that the leaf took, and when the clone began.
     pub(crate) leaf: u64,
     pub(crate) cloning: Instant,
@@ -157,8 +159,8 @@ fn serve(
     phases: &mut PhaseMicros,
 ) -> Result<Option<Exit>, StageError> {
     let began = Instant::now();
-    take_identity()?;
-    rootfs::prepare(&start.plan, start.worker_id)?;
+    take_identity(start.switches)?;
+    rootfs::prepare(&start.plan, start.worker_id, start.switches)?;
     phases.rootfs = micros(began.elapsed());
 
     let mut waited_for = SigSet::empty();
@@ -174,6 +176,7 @@ fn serve(
             filter: start.filter,
             telling_filter: start.telling_filter,
             residents: start.residents,
+            switches: start.switches,
         }),
     };
     drop(theirs);
@@ -246,7 +249,10 @@ fn say_bound(control: BorrowedFd<'_>, phases: PhaseMicros, listener: Option<Owne
 /// Makes the slot that of its owner: its name, the size of its /tmp, its code.
 fn show(start: &Start<'_>, hostname: &str, tmp_bytes: u64, layers: &[LayerName]) -> Result<(), StageError> {
     sethostname(hostname).at(Stage::Identity)?;
-    if tmp_bytes != start.plan.tmp_bytes && start.plan.rootfs == Rootfs::ReadOnly {
+    if start.switches.on(Layer::TmpfsSizes)
+        && tmp_bytes != start.plan.tmp_bytes
+        && start.plan.rootfs == Rootfs::ReadOnly
+    {
         rootfs::resize(tmp_bytes)?;
     }
     rootfs::bind(start.plan.rootfs, layers)
@@ -285,12 +291,17 @@ fn close_all_but(socket: OwnedFd) -> Result<OwnedFd, StageError> {
     Ok(socket)
 }
 
-fn take_identity() -> Result<(), StageError> {
+fn take_identity(switches: Switches) -> Result<(), StageError> {
     setsid().at(Stage::Identity)?;
     umask(Mode::from_bits_truncate(0o077));
     // Once in its leaf: the leaf is then the root of what it sees.
-    unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Identity)?;
-    loopback::up().at(Stage::Loopback)
+    if switches.on(Layer::CgroupNamespace) {
+        unshare(CloneFlags::CLONE_NEWCGROUP).at(Stage::Identity)?;
+    }
+    if switches.on(Layer::NetNamespace) {
+        loopback::up().at(Stage::Loopback)?;
+    }
+    Ok(())
 }
 
 /// Waits for the word to bind. A worker that is confined before that makes the slot ready, which the host is told; the

@@ -26,6 +26,7 @@ use super::{Resident, ResidentCall};
 use crate::packet;
 use crate::plan::{BindPlan, Program, Rootfs};
 use crate::stage::{At, Stage, StageError};
+use crate::switches::{Layer, Switches};
 use crate::sys::{descriptors, seccomp};
 
 /// User and group id of foreign code, as it sees them itself.
@@ -69,6 +70,8 @@ pub(crate) struct Start<'a> {
     pub(crate) filter: &'a [seccomp::Instruction],
     /// What may stay in place of a program.
     pub(crate) residents: &'a [Resident],
+    /// Layers that are off.
+    pub(crate) switches: Switches,
 }
 
 /// Runs as the worker, for good.
@@ -108,9 +111,38 @@ pub(crate) fn micros(duration: Duration) -> u64 {
 
 /// What comes back is for pid 1, which hears by it of the calls that the filter tells of, and must not stay here.
 fn confine(start: &Start<'_>) -> Result<Option<OwnedFd>, StageError> {
-    enter_own_user_namespace(start.outer_id)?;
-    limit_resources()?;
-    drop_capabilities()?;
+    let switches = start.switches;
+    enter_own_user_namespace(start.outer_id, switches)?;
+    if switches.on(Layer::Rlimits) {
+        limit_resources()?;
+    }
+    if switches.on(Layer::Capabilities) {
+        drop_capabilities()?;
+    } else {
+        keep_capabilities()?;
+    }
+    if switches.on(Layer::NoNewPrivileges) {
+        give_up_privileges()?;
+    }
+    if switches.on(Layer::Landlock) {
+        restrict_files(start.rootfs)?;
+    }
+    umask(Mode::from_bits_truncate(0o022));
+    if switches.off(Layer::PidNamespace) {
+        // Nobody but the pid namespace ends it with its parent.
+        prctl::set_pdeathsig(Signal::SIGKILL).at(Stage::Worker)?;
+    }
+    if switches.off(Layer::Seccomp) {
+        return Ok(None);
+    }
+    let calls = seccomp::attach_telling(start.telling_filter).at(Stage::Filter)?;
+    if calls.is_none() {
+        seccomp::attach(start.filter).at(Stage::Filter)?;
+    }
+    Ok(calls)
+}
+
+fn give_up_privileges() -> Result<(), StageError> {
     prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     // A kernel or a filter could pretend: believe only what is read back.
     if !prctl::get_no_new_privs().at(Stage::NoNewPrivileges)? {
@@ -119,30 +151,29 @@ fn confine(start: &Start<'_>) -> Result<Option<OwnedFd>, StageError> {
             errno: libc::EPERM,
         });
     }
-    restrict_files(start.rootfs)?;
-    umask(Mode::from_bits_truncate(0o022));
-    let calls = seccomp::attach_telling(start.telling_filter).at(Stage::Filter)?;
-    if calls.is_none() {
-        seccomp::attach(start.filter).at(Stage::Filter)?;
-    }
-    Ok(calls)
+    Ok(())
 }
 
-fn enter_own_user_namespace(outer_id: u32) -> Result<(), StageError> {
+fn enter_own_user_namespace(outer_id: u32, switches: Switches) -> Result<(), StageError> {
     let (uid, gid) = (Uid::from_raw(outer_id), Gid::from_raw(outer_id));
     setresgid(gid, gid, gid).at(Stage::LeafUserNamespace)?;
     setresuid(uid, uid, uid).at(Stage::LeafUserNamespace)?;
     // Files in /proc of a process that is not dumpable belong to root: it could not write its own maps.
     prctl::set_dumpable(true).at(Stage::LeafUserNamespace)?;
-    unshare(CloneFlags::CLONE_NEWUSER).at(Stage::LeafUserNamespace)?;
-    let map = format!("{INNER_ID} {outer_id} 1");
-    fs::write("/proc/self/setgroups", "deny").at(Stage::LeafUserNamespace)?;
-    fs::write("/proc/self/uid_map", &map).at(Stage::LeafUserNamespace)?;
-    fs::write("/proc/self/gid_map", &map).at(Stage::LeafUserNamespace)?;
+    if switches.on(Layer::UserNamespace) {
+        unshare(CloneFlags::CLONE_NEWUSER).at(Stage::LeafUserNamespace)?;
+        let map = format!("{INNER_ID} {outer_id} 1");
+        fs::write("/proc/self/setgroups", "deny").at(Stage::LeafUserNamespace)?;
+        fs::write("/proc/self/uid_map", &map).at(Stage::LeafUserNamespace)?;
+        fs::write("/proc/self/gid_map", &map).at(Stage::LeafUserNamespace)?;
+    }
     // When the host itself runs out of memory, functions go before it. Only root could keep one from taking that back, down
     // to the value of the server.
     fs::write("/proc/self/oom_score_adj", "500").at(Stage::LeafUserNamespace)?;
-    prctl::set_dumpable(false).at(Stage::LeafUserNamespace)
+    if switches.on(Layer::Dumpable) {
+        prctl::set_dumpable(false).at(Stage::LeafUserNamespace)?;
+    }
+    Ok(())
 }
 
 /// Where the host's own limit is lower it stays, as nobody here could raise it.
@@ -185,6 +216,16 @@ pub(crate) fn keep_kill() -> Result<(), StageError> {
     lock_rules()?;
     rustix::thread::clear_ambient_capability_set().at(Stage::Capabilities)?;
     hold(CapabilitySet::KILL, CapabilitySet::empty())
+}
+
+/// The contrary: every capability that it has outlives the next programs as well.
+fn keep_capabilities() -> Result<(), StageError> {
+    let held = rustix::thread::capabilities(None).at(Stage::Capabilities)?.permitted;
+    hold(held, held)?;
+    for capability in held.iter() {
+        rustix::thread::configure_capability_in_ambient_set(capability, true).at(Stage::Capabilities)?;
+    }
+    Ok(())
 }
 
 /// Takes all but `kept` out of the bounding set.
@@ -278,7 +319,9 @@ fn become_program(
             errno: libc::EBADF,
         });
     }
-    lower(Resource::RLIMIT_FSIZE, plan.file_bytes)?;
+    if start.switches.on(Layer::Rlimits) {
+        lower(Resource::RLIMIT_FSIZE, plan.file_bytes)?;
+    }
     reset_signals()?;
     let null = fs::File::open("/dev/null").at(Stage::Descriptors)?;
     let mut numbers = vec![null.as_raw_fd(), fds[0].as_raw_fd(), fds[0].as_raw_fd()];
@@ -300,7 +343,13 @@ fn become_program(
     packet::send(socket, &FromWorker::Starting, &[]).at(Stage::Message)?;
     let end = FIRST_LANE + i32::from(plan.lanes);
     if let Some(resident) = resident {
-        descriptors::close_from(end).at(Stage::Descriptors)?;
+        if start.switches.on(Layer::Descriptors) {
+            descriptors::close_from(end).at(Stage::Descriptors)?;
+        } else {
+            // But for the socket, whose end is what pid 1 waits for.
+            drop(descriptors::inherited(socket.as_raw_fd()));
+            descriptors::keep_all_from(end);
+        }
         let lanes = (FIRST_LANE..end)
             .map(descriptors::inherited)
             .collect::<Result<_, _>>()

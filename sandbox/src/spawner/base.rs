@@ -22,6 +22,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::protocol::{BaseFile, Config};
 use crate::child::{procfs, rootfs};
 use crate::stage::{At, Stage, StageError};
+use crate::switches::{Layer, Switches};
 use crate::sys::mounts::{Attributes, Reach, add_attributes};
 
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
@@ -29,7 +30,6 @@ const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 const PROGRAM_DIRS: &[&str] = &["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 /// Files of the host's /etc that programs look for; copied as they are now.
 const COPIED: &[&str] = &["ld.so.cache", "localtime", "mime.types", "protocols", "services"];
-const LOCKED: Attributes = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEV);
 
 const GENERATED: &[(&str, &str)] = &[
     (
@@ -65,6 +65,7 @@ pub(super) fn build(config: &Config) -> Result<(), StageError> {
         None::<&str>,
     )
     .at(Stage::BaseRoot)?;
+    let switches = config.switches;
     // Everything is taken before the new root covers anything.
     let cuts = cut_host(config)?;
     let copies = copy_host_files();
@@ -78,28 +79,47 @@ pub(super) fn build(config: &Config) -> Result<(), StageError> {
         add_attributes(CWD, &to, cut.set, Reach::Tree).at(Stage::BaseRoot)?;
     }
     procfs::mount_fresh(&root.join("proc"))?;
-    rootfs::enter(root)?;
-    add_attributes(
-        CWD,
-        Path::new("/"),
-        Attributes::READ_ONLY.and(Attributes::NO_SUID),
-        Reach::Mount,
-    )
-    .at(Stage::BaseRoot)
+    if switches.on(Layer::OldRoot) {
+        rootfs::enter(root)?;
+    } else {
+        rootfs::enter_and_keep(root, "mnt")?;
+    }
+    // Devices are mounts of their own.
+    let set = Attributes::NO_SUID.and(Attributes::NO_DEV).and(read_only(switches));
+    add_attributes(CWD, Path::new("/"), set, Reach::Mount).at(Stage::BaseRoot)
+}
+
+fn read_only(switches: Switches) -> Attributes {
+    if switches.on(Layer::ReadOnly) {
+        Attributes::READ_ONLY
+    } else {
+        Attributes::NONE
+    }
+}
+
+/// What may not be done with anything that the host shows.
+fn locked(switches: Switches) -> Attributes {
+    let flags = if switches.on(Layer::MountFlags) {
+        Attributes::NO_SUID.and(Attributes::NO_DEV)
+    } else {
+        Attributes::NONE
+    };
+    flags.and(read_only(switches))
 }
 
 fn cut_host(config: &Config) -> Result<Vec<Cut>, StageError> {
-    let mut cuts = vec![cut(Path::new("/usr"), "usr", LOCKED)?];
+    let locked = locked(config.switches);
+    let mut cuts = vec![cut(Path::new("/usr"), "usr", locked)?];
     for name in PROGRAM_DIRS {
         let path = Path::new("/").join(name);
         if fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_dir()) {
-            cuts.push(cut(&path, name, LOCKED)?);
+            cuts.push(cut(&path, name, locked)?);
         }
     }
     if Path::new("/etc/ssl").is_dir() {
-        cuts.push(cut(Path::new("/etc/ssl"), "etc/ssl", LOCKED)?);
+        cuts.push(cut(Path::new("/etc/ssl"), "etc/ssl", locked)?);
     }
-    cuts.push(cut(&config.layers, rootfs::LAYERS.trim_start_matches('/'), LOCKED)?);
+    cuts.push(cut(&config.layers, rootfs::LAYERS.trim_start_matches('/'), locked)?);
     for name in DEVICES {
         let path = Path::new("/dev").join(name);
         check_device(&path).at(Stage::BaseRoot)?;

@@ -117,6 +117,7 @@ impl Parent {
             files: config.files.clone(),
             tree: config.tree.clone(),
             subordinate: config.subordinate,
+            switches: config.switches,
         };
         std::thread::Builder::new()
             .name("spawner-parent".into())

@@ -9,6 +9,7 @@ use crate::cgroup::leaf::Account;
 use crate::plan::{BindPlan, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::StageError;
+use crate::switches::Switches;
 
 /// Descriptor of the control socket in the spawner.
 pub(crate) const CONTROL: i32 = 3;
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) tree: CgroupTree,
     /// Subordinate ids, where the user has them.
     pub(crate) subordinate: Option<SubordinateIds>,
+    /// Layers that are off.
+    pub(crate) switches: Switches,
 }
 
 /// A read-only file that every sandbox sees.

@@ -30,6 +30,7 @@ use crate::packet;
 use crate::plan::{Rootfs, SlotPlan};
 use crate::sandbox::Exit;
 use crate::stage::{At, Stage, StageError};
+use crate::switches::{Layer, Switches};
 use crate::sys::clone::{Side, clone3};
 use crate::sys::credentials;
 use crate::sys::seccomp::Instruction;
@@ -41,6 +42,9 @@ const RETRY: rustix::event::Timespec = rustix::event::Timespec {
     tv_sec: 0,
     tv_nsec: 2_000_000,
 };
+
+/// Bytes of a `/tmp` whose size is off: more than any machine has.
+const WITHOUT_SIZE: u64 = 1 << 40;
 
 /// How long the last processes may take to die once the host is gone.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -79,6 +83,7 @@ struct Spawner<'a> {
     mounts: File,
     without_store: File,
     residents: &'a [Resident],
+    switches: Switches,
     running: HashMap<u64, Running>,
     /// Pid 1 of each running slot, as seen here, and the slot's id.
     by_pid: HashMap<i32, u64>,
@@ -97,7 +102,9 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
     let (mounts, without_store) = cells::copy_without_store()?;
     // Files are opened as other users of the outer namespace, which must not cost the right to do so.
     rustix::thread::set_capabilities_secure_bits(CapabilitiesSecureBits::NO_SETUID_FIXUP).at(Stage::BaseRoot)?;
-    prctl::set_dumpable(false).at(Stage::BaseRoot)?;
+    if config.switches.on(Layer::Dumpable) {
+        prctl::set_dumpable(false).at(Stage::BaseRoot)?;
+    }
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     sigprocmask(SigmaskHow::SIG_SETMASK, Some(&children), None).at(Stage::BaseRoot)?;
@@ -118,6 +125,7 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
         mounts,
         without_store,
         residents,
+        switches: config.switches,
         running: HashMap::new(),
         by_pid: HashMap::new(),
         visitors: HashMap::new(),
@@ -166,6 +174,21 @@ fn reach_by_descriptor(tree: &CgroupTree) -> std::io::Result<(CgroupTree, Vec<Fi
         freezer: reach(&tree.freezer)?,
     };
     Ok((tree, held.into_iter().map(|(_, file)| file).collect()))
+}
+
+/// The namespaces that a slot is born in.
+fn namespaces(switches: Switches) -> i32 {
+    let mut flags = libc::CLONE_NEWNS | libc::CLONE_NEWUTS;
+    for (layer, flag) in [
+        (Layer::PidNamespace, libc::CLONE_NEWPID),
+        (Layer::IpcNamespace, libc::CLONE_NEWIPC),
+        (Layer::NetNamespace, libc::CLONE_NEWNET),
+    ] {
+        if switches.on(layer) {
+            flags |= flag;
+        }
+    }
+    flags
 }
 
 impl Spawner<'_> {
@@ -240,11 +263,14 @@ impl Spawner<'_> {
         }
     }
 
-    fn build(&mut self, id: u64, name: &str, plan: SlotPlan, mut fds: Vec<OwnedFd>) -> Result<(), StageError> {
+    fn build(&mut self, id: u64, name: &str, mut plan: SlotPlan, mut fds: Vec<OwnedFd>) -> Result<(), StageError> {
         let Some(control) = fds.pop() else {
             // It was sent, and found no room here.
             return self.refuse(id, Stage::Descriptors, libc::EMFILE);
         };
+        if self.switches.off(Layer::TmpfsSizes) {
+            plan.tmp_bytes = WITHOUT_SIZE;
+        }
         let began = Instant::now();
         let made = Leaf::create(&self.tree, &plan.group, name, &plan.limits, plan.own_pids);
         let (leaf, Entrance { unified, tasks }) = match made {
@@ -252,8 +278,7 @@ impl Spawner<'_> {
             Err(error) => return self.refuse_leaf(id, &error),
         };
         let leaf_micros = micros(began.elapsed());
-        let namespaces =
-            libc::CLONE_NEWPID | libc::CLONE_NEWNS | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET;
+        let namespaces = namespaces(self.switches);
         let rootfs = plan.rootfs;
         let cloning = Instant::now();
         match clone3(namespaces, unified.as_ref().map(AsFd::as_fd)) {
@@ -265,6 +290,7 @@ impl Spawner<'_> {
                 filter: &self.filter,
                 telling_filter: &self.telling_filter,
                 residents: self.residents,
+                switches: self.switches,
                 leaf: leaf_micros,
                 cloning,
             }),

@@ -34,6 +34,16 @@ pub(crate) fn cloexec_from(first: RawFd) -> io::Result<()> {
     }
 }
 
+/// Hands every descriptor from `first` on to the next program: what [`cloexec_from`] is there to prevent, for the abuse suite.
+pub(crate) fn keep_all_from(first: RawFd) {
+    /// Above the numbers of all that a sandbox is built from.
+    const END: RawFd = 1024;
+    for number in first..END {
+        // SAFETY: fcntl takes integers; a number that is not open is an error that changes nothing.
+        unsafe { libc::fcntl(number, libc::F_SETFD, 0) };
+    }
+}
+
 /// The most descriptors that one process is handed.
 pub(crate) const MOST: usize = 72;
 

@@ -11,6 +11,8 @@ use std::path::Path;
 pub(crate) struct Attributes(u64);
 
 impl Attributes {
+    /// None.
+    pub(crate) const NONE: Self = Self(0);
     /// No writes.
     pub(crate) const READ_ONLY: Self = Self(libc::MOUNT_ATTR_RDONLY);
     /// Set-user-id bits have no effect.

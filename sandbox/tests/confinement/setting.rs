@@ -79,6 +79,7 @@ pub(crate) fn config(dir: &Path) -> SpawnerConfig {
         files: Vec::new(),
         tree: setting.tree.clone(),
         subordinate: sandbox::report::subordinate_ids(),
+        switches: sandbox::Switches::default(),
     }
 }
 

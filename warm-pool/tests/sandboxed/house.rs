@@ -98,6 +98,7 @@ impl House<'_> {
             files: files.collect(),
             tree: setting.tree.clone(),
             subordinate: sandbox::report::subordinate_ids(),
+            switches: sandbox::Switches::default(),
         })
         .await
         .unwrap();
