@@ -61,7 +61,12 @@ impl Server {
 
     /// Starts one in a place that may hold the state of an earlier one, with further arguments.
     pub async fn start_in(place: Place, args: &[&str]) -> Self {
-        let process = Self::launch(&place, args);
+        Self::start_program(&binary(), place, args).await
+    }
+
+    /// Starts another program than the binary under test, which understands the same arguments.
+    pub async fn start_program(program: &Path, place: Place, args: &[&str]) -> Self {
+        let process = Self::launch_program(program, &place, args);
         Self::ready(process, place)
             .await
             .unwrap_or_else(|(code, log)| panic!("the server ended with {code:?}:\n{log}"))
@@ -117,13 +122,17 @@ impl Server {
 
     /// Starts the process and waits for nothing: for servers that are expected to refuse.
     pub fn launch(place: &Place, args: &[&str]) -> Background {
+        Self::launch_program(&binary(), place, args)
+    }
+
+    fn launch_program(program: &Path, place: &Place, args: &[&str]) -> Background {
         let listen: &[&str] = if args.contains(&"--listen") {
             &[]
         } else {
             &["--listen", "127.0.0.1:0"]
         };
         Background::start(
-            &binary(),
+            program,
             serve_args(place, listen.iter().chain(args).copied()),
             &place.log(),
         )
@@ -254,12 +263,17 @@ impl Server {
 
     /// Why a limit (`memory`, `cpu`, `pids`) is not enforced on this host, as the server itself reports it; `None` when it is.
     pub async fn does_not_enforce(&self, limit: &str) -> Option<String> {
+        self.lacks(&format!("{limit} limit")).await
+    }
+
+    /// What the server itself reports about something that this host lacks; `None` when it has it.
+    pub async fn lacks(&self, what: &str) -> Option<String> {
         let info = self.info().await;
-        let finding = finding(&info, &format!("{limit} limit"))?;
+        let finding = finding(&info, what)?;
         let missing = finding["state"] == "missing";
         missing.then(|| {
             format!(
-                "no {limit} limit here: {}",
+                "no {what} here: {}",
                 finding["found"].as_str().unwrap_or("no reason given")
             )
         })

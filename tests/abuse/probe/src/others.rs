@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::sys::{Arg, call};
 use crate::{Attempts, Bait, Case};
 
-use Arg::{Int, Null, Text};
+use Arg::{Bytes, Int, Text};
 
 /// The cases of this file.
 pub(crate) const CASES: &[Case] = &[
@@ -106,9 +106,13 @@ fn msg(flags: i32) -> crate::attempt::Answer {
 
 fn queue(flags: i32) -> crate::attempt::Answer {
     let name = CString::new(QUEUE).map_err(io::Error::from)?;
+    // `struct mq_attr`: one message of 64 bytes.
+    let mut attributes = [0u8; 64];
+    attributes[8] = 1;
+    attributes[16] = 64;
     Ok(call(
         libc::SYS_mq_open,
-        &mut [Text(&name), Int(flags.into()), Int(0o666), Null],
+        &mut [Text(&name), Int(flags.into()), Int(0o666), Bytes(&mut attributes)],
     )?
     .to_string())
 }

@@ -8,14 +8,15 @@ use std::path::{Path, PathBuf};
 use crate::sys::{Arg, call};
 use crate::{Attempts, Bait, Case};
 
-use Arg::{Int, Null, Text};
+use Arg::{Bytes, Int, Text};
 
 /// The cases of this file.
 pub(crate) const CASES: &[Case] = &[
     case("open-descriptors", open_descriptors),
     case("old-root", old_root),
     case("init-in-proc", init_in_proc),
-    case("program-of-the-platform", program_of_the_platform),
+    case("platform-in-proc", platform_in_proc),
+    case("executable-of-the-platform", executable_of_the_platform),
     case("settings-of-the-host", settings_of_the_host),
     case("masked-files", masked_files),
     case("read-only-files", read_only_files),
@@ -83,15 +84,23 @@ fn init_in_proc(_: &Bait, attempts: &mut Attempts) {
     open_each(attempts, 1);
 }
 
-/// The parent of this process is the part of the platform that starts the function's program for each call: its executable is the
-/// platform's own (CVE-2019-5736), its memory holds the calls of others.
-fn program_of_the_platform(_: &Bait, attempts: &mut Attempts) {
+/// The parent of this process is the part of the platform that starts the function's program for each call.
+fn platform_in_proc(_: &Bait, attempts: &mut Attempts) {
     open_each(attempts, std::os::unix::process::parent_id());
+}
+
+/// And its executable is the platform's own.
+fn executable_of_the_platform(_: &Bait, attempts: &mut Attempts) {
+    let path = format!("/proc/{}/exe", std::os::unix::process::parent_id());
+    attempts.make("read", || Ok(File::open(&path).map(|_| String::new())?));
+    attempts.make("write", || {
+        Ok(OpenOptions::new().write(true).open(&path).map(|_| String::new())?)
+    });
 }
 
 fn open_each(attempts: &mut Attempts, pid: u32) {
     let dir = PathBuf::from(format!("/proc/{pid}"));
-    for name in ["exe", "maps", "environ", "auxv"] {
+    for name in ["maps", "environ", "auxv"] {
         attempts.make(name, || {
             File::open(dir.join(name))?;
             Ok(String::new())
@@ -153,8 +162,9 @@ fn read_only_files(_: &Bait, attempts: &mut Attempts) {
 fn mount_flags(_: &Bait, attempts: &mut Attempts) {
     attempts.look("nosuid", || mounts_without("nosuid", |_| true));
     attempts.look("nodev", || {
+        // Devices are mounted one by one, in /dev and over files of /proc.
         mounts_without("nodev", |at| {
-            at != "/" && (!at.starts_with("/dev/") || at == "/dev/shm")
+            at == "/dev/shm" || !(at.starts_with("/dev/") || at.starts_with("/proc/"))
         })
     });
 }
@@ -191,7 +201,7 @@ fn foreign_ids(_: &Bait, attempts: &mut Attempts) {
     }
     attempts.make("setgroups", || {
         let mut groups = 0u32.to_ne_bytes();
-        call(libc::SYS_setgroups, &mut [Int(1), Arg::Bytes(&mut groups)])?;
+        call(libc::SYS_setgroups, &mut [Int(1), Bytes(&mut groups)])?;
         Ok(String::new())
     });
 }
@@ -236,10 +246,13 @@ fn cgroup_paths(_: &Bait, attempts: &mut Attempts) {
 
 /// Attributes by which overlayfs would take a file of ours for one of its own marks.
 fn overlay_attributes(_: &Bait, attempts: &mut Attempts) {
+    // Version 2 of the format of capabilities, all of them.
+    let mut value = [0xffu8; 20];
+    value[..4].copy_from_slice(&0x0200_0001u32.to_le_bytes());
     for (name, attribute) in [
         ("opaque", c"trusted.overlay.opaque"),
         ("redirect", c"trusted.overlay.redirect"),
-        ("security", c"security.capability"),
+        ("file-capabilities", c"security.capability"),
     ] {
         attempts.make(name, || {
             let path = "/tmp/probe-attributes";
@@ -247,7 +260,7 @@ fn overlay_attributes(_: &Bait, attempts: &mut Attempts) {
             let path = CString::new(path).map_err(io::Error::from)?;
             call(
                 libc::SYS_setxattr,
-                &mut [Text(&path), Text(attribute), Text(c"y"), Int(1), Int(0), Null],
+                &mut [Text(&path), Text(attribute), Bytes(&mut value), Int(20), Int(0)],
             )?;
             Ok(String::new())
         });

@@ -1,0 +1,57 @@
+//! The abuse suite: a probe in a function of a real server tries what hostile code would try, and the table says what must come of it.
+//!
+//! ```text
+//! abuse [FILTER]      the programs: $FN_TEST_BIN, $FN_ABUSE_SWITCHES_BIN, $FN_ABUSE_PROBE, else beside this one
+//! ```
+//!
+//! It needs no cargo, so it runs wherever its programs were copied to. `cargo xtask abuse` builds them and runs it.
+//!
+//! | question | module |
+//! |---|---|
+//! | what is expected? | [`table`], whose data is `cases.toml` |
+//! | where is it tried? | [`stage`] |
+//! | in which order? | [`run`] |
+//! | did it hold, and could it fail? | [`verdict`] |
+//! | what is shown? | [`report`]; as a page of the documentation, `page` |
+
+#[cfg(test)]
+mod page;
+mod report;
+mod run;
+mod stage;
+mod table;
+mod verdict;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = std::env::args().nth(1).unwrap_or_default();
+    let programs = match programs() {
+        Ok(programs) => programs,
+        Err(missing) => {
+            eprintln!("error: {missing}; build it with `cargo xtask abuse`");
+            return ExitCode::from(2);
+        }
+    };
+    let table = table::Table::read();
+    let rows = run::all(&table, &programs, &filter).await;
+    report::print(&table, &rows)
+}
+
+fn programs() -> Result<stage::Programs, String> {
+    let own = std::env::current_exe().map_err(|error| format!("this program has no path: {error}"))?;
+    let find = |variable: &str, beside: &str| {
+        let path = std::env::var_os(variable).map_or_else(|| own.with_file_name(beside), PathBuf::from);
+        match path.is_file() {
+            true => Ok(path),
+            false => Err(format!("there is no {} (${variable})", path.display())),
+        }
+    };
+    Ok(stage::Programs {
+        plain: find("FN_TEST_BIN", "fn")?,
+        switches: find("FN_ABUSE_SWITCHES_BIN", "fn-abuse-switches")?,
+        probe: find("FN_ABUSE_PROBE", "probe")?,
+    })
+}
