@@ -4,7 +4,8 @@
 //! abuse [FILTER]      the programs: $FN_TEST_BIN, $FN_ABUSE_SWITCHES_BIN, $FN_ABUSE_PROBE, else beside this one
 //! ```
 //!
-//! It needs no cargo, so it runs wherever its programs were copied to. `cargo xtask abuse` builds them and runs it.
+//! It needs no cargo, so it runs wherever its programs were copied to. `cargo xtask abuse` builds them and runs it. As root it starts the
+//! server as `$FN_TEST_USER`, else `nobody`. It ends with 0 when nothing failed, 1 when something did, and 2 when it could not begin.
 //!
 //! | question | module |
 //! |---|---|
@@ -35,6 +36,10 @@ async fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Err(mistaken) = programs.are_what_they_are_taken_for().await {
+        eprintln!("error: {mistaken}");
+        return ExitCode::from(2);
+    }
     let table = table::Table::read();
     let rows = run::all(&table, &programs, &filter).await;
     report::print(&table, &rows)

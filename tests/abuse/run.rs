@@ -62,6 +62,9 @@ async fn pass<'a>(
     cases: &[&'a Case],
     judge: fn(&Case, &[Attempt]) -> Vec<String>,
 ) -> Vec<Row<'a>> {
+    if cases.is_empty() {
+        return Vec::new();
+    }
     eprintln!(
         "{} cases {}",
         cases.len(),

@@ -22,6 +22,28 @@ pub(crate) struct Programs {
     pub(crate) probe: PathBuf,
 }
 
+impl Programs {
+    /// A binary for anybody knows nothing of switches, and the other one is of no use without them.
+    pub(crate) async fn are_what_they_are_taken_for(&self) -> Result<(), String> {
+        // No layer has this name, so neither starts a server.
+        let arguments = ["serve", "--abuse-off", "none-of-them"];
+        for (program, says) in [
+            (&self.plain, "unexpected argument"),
+            (&self.switches, "there is no layer"),
+        ] {
+            let said = tests::program::run(program, arguments).await;
+            if !said.stderr.contains(says) {
+                return Err(format!(
+                    "{} was to refuse {arguments:?} with `{says}`, and said:\n{}",
+                    program.display(),
+                    said.all()
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The function whose attempts are looked at.
 const PROBE: &str = "probe";
 /// Another function, which was there before.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{demo, layers, lint, test};
+use crate::{abuse, demo, layers, lint, test};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The developer's tool of this workspace")]
@@ -23,6 +23,11 @@ enum Command {
         /// Run only the tests whose name contains this text; the lint is left out then
         filter: Option<String>,
     },
+    /// Try from inside of a sandbox what hostile code would try, with every layer and without
+    Abuse {
+        /// Try only the cases whose name contains this text
+        filter: Option<String>,
+    },
     /// Check that every crate uses only crates to its right, and that unsafe code stays in its one place
     Layers,
     /// Check formatting, clippy, the layers and the list of dependencies
@@ -35,6 +40,7 @@ pub(crate) fn run() -> ExitCode {
     let done = Workspace::find().and_then(|workspace| match args.command {
         Command::Demo => demo::run(&workspace),
         Command::Test { filter } => test::run(&workspace, filter.as_deref()),
+        Command::Abuse { filter } => abuse::run(&workspace, filter.as_deref()),
         Command::Layers => layers::run(&workspace),
         Command::Lint => lint::run(&workspace),
     });

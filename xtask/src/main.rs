@@ -2,6 +2,7 @@
 //!
 //! The tool uses none of the workspace's crates. It speaks to the product as everybody does: through the `fn` binary and HTTP.
 
+mod abuse;
 mod args;
 mod demo;
 mod dependencies;

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: every check and every test of the workspace, in the order in which a failure says most.
 //!
-//! Lint, then the tests of each crate from the leaves up, then the end-to-end tests. As root those run twice: the server first as
+//! Lint, then the tests of each crate from the leaves up, then the abuse suite and the end-to-end tests. As root those run twice: the server first as
 //! `nobody`, then as a temporary user that has subordinate ids; an ordinary user runs them once, as himself. Everything is built
 //! once. What the tests print passes through; the last lines list every skip with its reason and count what passed.
 
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use nix::unistd::Uid;
 
+use crate::abuse::Programs;
 use crate::lint;
 use crate::program::Program;
 use crate::requirements::{self, Purpose};
@@ -36,7 +37,7 @@ const ORDER: &[&str] = &[
 ];
 
 /// The user without any right or subordinate id of its own, there on every Linux.
-const NOBODY: &str = "nobody";
+pub(crate) const NOBODY: &str = "nobody";
 
 /// Runs everything, or only the tests whose name contains `filter`. An error when anything failed or a skip is not allowed.
 pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
@@ -49,6 +50,8 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
             one.name, one.remedy
         );
     }
+    // First, as it leaves another `fn` where the next line puts the one for everybody.
+    let abuse = Programs::build(workspace)?;
     let programs = workspace.build(&["build", "--workspace", "--bins"])?;
     let built = workspace.build(&["test", "--workspace", "--no-run"])?;
     let tests = in_order(built.into_iter().filter(|executable| executable.is_test).collect());
@@ -72,10 +75,13 @@ pub(crate) fn run(workspace: &Workspace, filter: Option<&str>) -> Result<()> {
         .collect();
     let shared = Shared::copy(&programs, &end_to_end)?;
     if Uid::effective().is_root() {
+        session.abuse(&abuse, Some(NOBODY))?;
         session.end_to_end(&shared, Some(NOBODY))?;
         let user = account::Account::create()?;
+        session.abuse(&abuse, Some(user.name()))?;
         session.end_to_end(&shared, Some(user.name()))?;
     } else {
+        session.abuse(&abuse, None)?;
         session.end_to_end(&shared, None)?;
     }
     session.close(workspace)
@@ -153,12 +159,12 @@ impl Session<'_> {
         })
     }
 
+    fn abuse(&mut self, programs: &Programs, user: Option<&str>) -> Result<()> {
+        self.program(&format!("abuse, {}", server_of(user)), || programs.suite(user))
+    }
+
     fn end_to_end(&mut self, shared: &Shared, user: Option<&str>) -> Result<()> {
-        let label = match user {
-            Some(name) => format!("end to end, the server as {name}"),
-            None => "end to end, the server as the user who tests".to_owned(),
-        };
-        self.program(&label, || {
+        self.program(&format!("end to end, {}", server_of(user)), || {
             let bin = shared.dir.path();
             let mut program = Program::new(&shared.e2e)
                 .dir(&shared.e2e_package)
@@ -241,6 +247,10 @@ impl Session<'_> {
         }
         Ok(())
     }
+}
+
+fn server_of(user: Option<&str>) -> String {
+    format!("the server as {}", user.unwrap_or("the user who tests"))
 }
 
 #[cfg(test)]

@@ -70,10 +70,14 @@ impl Workspace {
     }
 
     /// Runs a cargo command that builds, shows its progress, and returns what can be run of what it built.
+    ///
+    /// What stands behind `--` is for the compiler.
     pub(crate) fn build(&self, args: &[&str]) -> Result<Vec<Executable>> {
         let mut built = Vec::new();
         let mut unreadable = None;
-        let command = self.cargo(args).args(["--message-format", "json-render-diagnostics"]);
+        let (own, compilers) = args.split_at(args.iter().position(|arg| *arg == "--").unwrap_or(args.len()));
+        let command = self.cargo(own).args(["--message-format", "json-render-diagnostics"]);
+        let command = command.args(compilers);
         let status = command.collect(|line| match executable(line) {
             Ok(found) => built.extend(found),
             Err(error) => unreadable = Some(error),
