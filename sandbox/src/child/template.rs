@@ -101,12 +101,13 @@ fn hide_proc() -> Result<(), StageError> {
 
 fn keep_what_setns_asks_for() -> Result<(), StageError> {
     let kept = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_CHROOT;
-    worker::bound_to(kept)?;
     // Raised while that is allowed still; it takes a set that may be inherited.
     worker::hold(kept | CapabilitySet::SETPCAP, kept)?;
     for capability in [CapabilitySet::SYS_ADMIN, CapabilitySet::SYS_CHROOT] {
         rustix::thread::configure_capability_in_ambient_set(capability, true).at(Stage::Capabilities)?;
     }
+    // The ambient set outlives that and the exec (capabilities(7)), and a fork, which can't empty it any more, finds it empty.
+    worker::bound_to(CapabilitySet::empty())?;
     worker::lock_rules()?;
     worker::hold(kept, kept)
 }
