@@ -54,12 +54,17 @@ fn holder(case: &Case) -> String {
     if let Some(reason) = &case.not_shown {
         return format!("not shown: {reason}");
     }
+    let forks = case
+        .not_in_forks
+        .as_deref()
+        .map(|reason| format!("; not in forks: {reason}"))
+        .unwrap_or_default();
     let layers: Vec<&str> = case.held_by.iter().map(String::as_str).collect();
     let by = match case.shown_by.as_slice() {
         [] => String::new(),
         attempts => format!(" (shown by {})", attempts.join(", ")),
     };
-    format!("{}{by}", layers.join(", "))
+    format!("{}{by}{forks}", layers.join(", "))
 }
 
 const HEAD: &str = "\
@@ -71,15 +76,15 @@ const HEAD: &str = "\
 `cargo xtask abuse` builds `fn`, a second `fn` whose layers of confinement can be switched off, and a static program, the probe. It starts a server as
 an ordinary user, deploys the probe with `fn deploy`, and has it try each case below from inside. Each attempt must be answered as the table
 says: by the error named, `held` where there is nothing to be refused and nothing is open, or by the platform's own reply. Then each case runs
-once more on a server without the layers that hold it, where it must not be answered so: a case that could not fail would prove nothing. Where
-several layers hold a case, all of them are off together. The last line counts both: `N passed, N failed, N skipped`. Text after the command
+once more in a process that was forked from a template, and once on a server without the layers that hold it, where it must not be answered so: a case that could not fail would prove nothing. Where
+several layers hold a case, all of them are off together. The last line counts all of it: `N passed, N failed, N skipped`. Text after the command
 chooses cases by their names.
 
 It is part of `cargo xtask test`. Elsewhere the program `abuse` runs without cargo, with `fn`, `fn-abuse-switches` and `probe` beside it, or where `$FN_TEST_BIN`,
 `$FN_ABUSE_SWITCHES_BIN` and `$FN_ABUSE_PROBE` say. A case whose limit the host can't set is skipped, and says so.
 
 `fn serve --abuse-off LAYER[,LAYER]` exists only in a binary built with the cargo feature `abuse-switches`; any other refuses it as an unknown argument, and
-has no code for it. The switches reach the slots in which programs run; cells and the forks of templates are tried by tests of their own. Two things have no switch: the mount
+has no code for it. The switches reach the slots in which programs run; that the layers of cells and forks can fail is shown by tests of their own. Two things have no switch: the mount
 namespace, without which the mounts of one sandbox would cover those of another, and the UTS namespace, in which nothing but a name stands.
 
 How to add a case: [how-to/add-an-abuse-case.md](how-to/add-an-abuse-case.md). What is promised and what is not: [SECURITY.md](../SECURITY.md).

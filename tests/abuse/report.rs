@@ -10,10 +10,7 @@ pub(crate) fn print(table: &Table, rows: &[Row<'_>]) -> ExitCode {
     for group in &table.group {
         println!("\n== {}", group.title);
         for row in rows.iter().filter(|row| row.case.group == group.name) {
-            let name = match row.without.as_str() {
-                "" => format!("held::{}", row.case.name),
-                layers => format!("fails_without({layers})::{}", row.case.name),
-            };
+            let name = format!("{}::{}", row.setting, row.case.name);
             match &row.end {
                 End::Passed => println!("test {name} ... ok"),
                 End::Skipped(reason) => println!("test {name} ... ignored, {reason}"),

@@ -1,6 +1,7 @@
-//! Both passes: every case with all layers on, then every case with those layers off that hold it.
+//! The passes: every case with all layers on, in a slot and in a fork, then every case with those layers off that hold it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
@@ -8,10 +9,31 @@ use futures_util::FutureExt;
 
 use crate::stage::{Programs, Stage};
 use crate::table::{Case, Table};
-use crate::verdict::{self, Attempt};
+use crate::verdict;
 
 /// How long one pass may take. Far more than it needs, because the machine may be busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Where the cases of one pass are tried.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Setting {
+    /// In a slot, with every layer.
+    Slot,
+    /// In a process that was forked from a template, with every layer.
+    Fork,
+    /// In a slot without these layers, with commas between them.
+    Without(String),
+}
+
+impl fmt::Display for Setting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Slot => f.write_str("held"),
+            Self::Fork => f.write_str("held_in_a_fork"),
+            Self::Without(layers) => write!(f, "fails_without({layers})"),
+        }
+    }
+}
 
 /// How a case ended in one of the passes.
 #[derive(Debug)]
@@ -29,52 +51,41 @@ pub(crate) enum End {
 pub(crate) struct Row<'a> {
     /// The case.
     pub(crate) case: &'a Case,
-    /// Empty with every layer on, else the layers that were off.
-    pub(crate) without: String,
+    /// Where it was tried.
+    pub(crate) setting: Setting,
     /// How it ended.
     pub(crate) end: End,
 }
 
 /// Runs every case whose name contains `filter`.
 pub(crate) async fn all<'a>(table: &'a Table, programs: &Programs, filter: &str) -> Vec<Row<'a>> {
-    let chosen = || {
-        table
-            .case
-            .iter()
-            .filter(|case| case.is_tried() && case.name.contains(filter))
-    };
-    let mut rows = pass(programs, "", &chosen().collect::<Vec<_>>(), verdict::held).await;
+    let chosen = |case: &&Case| case.is_tried() && case.name.contains(filter);
+    let tried: Vec<&Case> = table.case.iter().filter(chosen).collect();
+    let in_forks: Vec<&Case> = tried
+        .iter()
+        .copied()
+        .filter(|case| case.not_in_forks.is_none())
+        .collect();
+    let mut rows = pass(programs, Setting::Slot, &tried).await;
+    rows.extend(pass(programs, Setting::Fork, &in_forks).await);
     let mut by_layers: BTreeMap<&BTreeSet<String>, Vec<&Case>> = BTreeMap::new();
-    for case in chosen().filter(|case| case.is_shown()) {
+    for case in tried.into_iter().filter(|case| case.is_shown()) {
         by_layers.entry(&case.held_by).or_default().push(case);
     }
     for (layers, cases) in by_layers {
         let layers: Vec<&str> = layers.iter().map(String::as_str).collect();
-        rows.extend(pass(programs, &layers.join(","), &cases, verdict::failed).await);
+        rows.extend(pass(programs, Setting::Without(layers.join(",")), &cases).await);
     }
     rows
 }
 
 /// Runs cases on one server. A server that does not come up, or a call that never ends, fails all of them and stops no other pass.
-async fn pass<'a>(
-    programs: &Programs,
-    without: &str,
-    cases: &[&'a Case],
-    judge: fn(&Case, &[Attempt]) -> Vec<String>,
-) -> Vec<Row<'a>> {
+async fn pass<'a>(programs: &Programs, setting: Setting, cases: &[&'a Case]) -> Vec<Row<'a>> {
     if cases.is_empty() {
         return Vec::new();
     }
-    eprintln!(
-        "{} cases {}",
-        cases.len(),
-        if without.is_empty() {
-            "with every layer".into()
-        } else {
-            format!("without {without}")
-        }
-    );
-    let tried = tokio::time::timeout(PATIENCE, try_all(programs, without, cases, judge));
+    eprintln!("{setting}: {} cases", cases.len());
+    let tried = tokio::time::timeout(PATIENCE, try_all(programs, &setting, cases));
     // A panic of the harness has said why.
     let ended = match AssertUnwindSafe(tried).catch_unwind().await {
         Ok(Ok(rows)) => return rows,
@@ -83,20 +94,19 @@ async fn pass<'a>(
     };
     let failed = |case: &&'a Case| Row {
         case,
-        without: without.to_owned(),
+        setting: setting.clone(),
         end: End::Failed(vec![ended.clone()]),
     };
     cases.iter().map(failed).collect()
 }
 
-async fn try_all<'a>(
-    programs: &Programs,
-    without: &str,
-    cases: &[&'a Case],
-    judge: fn(&Case, &[Attempt]) -> Vec<String>,
-) -> Vec<Row<'a>> {
+async fn try_all<'a>(programs: &Programs, setting: &Setting, cases: &[&'a Case]) -> Vec<Row<'a>> {
+    let judge = match setting {
+        Setting::Slot | Setting::Fork => verdict::held,
+        Setting::Without(_) => verdict::failed,
+    };
     let mut rows = Vec::with_capacity(cases.len());
-    let stage = Stage::set(programs, without).await;
+    let stage = Stage::set(programs, setting).await;
     for case in cases {
         let end = match stage.lacks(case).await {
             Some(reason) => End::Skipped(reason),
@@ -111,7 +121,7 @@ async fn try_all<'a>(
         };
         rows.push(Row {
             case,
-            without: without.to_owned(),
+            setting: setting.clone(),
             end,
         });
     }

@@ -1,4 +1,4 @@
-//! A server with the probe deployed twice, what the host has there to be reached, and the calls.
+//! A server with the probe deployed, what the host has there to be reached, and the calls.
 
 use std::io::Write;
 use std::os::linux::net::SocketAddrExt;
@@ -6,8 +6,9 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
-use tests::{Place, Server};
+use tests::{Place, Server, Source, poll};
 
+use crate::run::Setting;
 use crate::table::Case;
 use crate::verdict::Attempt;
 
@@ -60,35 +61,52 @@ const SETTINGS: &[&str] = &[
     "tmp=16MiB",
 ];
 
+/// Runs the probe, for every call, in an instance that was forked.
+const HANDLER: &str = "import base64, subprocess
+
+
+def handler(event, context):
+    body = event['body']
+    asked = base64.b64decode(body) if event['isBase64Encoded'] else body.encode()
+    done = subprocess.run(['/function/probe'], input=asked, stdout=subprocess.PIPE, check=True)
+    return {'statusCode': 200, 'body': done.stdout.decode()}
+";
+
 /// All of it; the drop takes it away.
 pub(crate) struct Stage {
     server: Server,
+    forked: bool,
     abstract_socket: String,
     file: PathBuf,
     _listening: UnixListener,
 }
 
 impl Stage {
-    /// Starts a server, with these layers off where there are any, and deploys.
-    pub(crate) async fn set(programs: &Programs, layers: &str) -> Self {
+    /// Starts a server and deploys.
+    pub(crate) async fn set(programs: &Programs, setting: &Setting) -> Self {
         let place = Place::new();
         let file = place.ours("of-the-host");
         let mut written = std::fs::File::create(&file).expect("a file of ours can be written");
         written
             .write_all(b"of the host")
             .expect("a file of ours can be written");
-        let server = match layers {
-            "" => Server::start_program(&programs.plain, place, &[]).await,
-            layers => Server::start_program(&programs.switches, place, &["--abuse-off", layers]).await,
+        let server = match setting {
+            Setting::Slot | Setting::Fork => Server::start_program(&programs.plain, place, &[]).await,
+            Setting::Without(layers) => {
+                Server::start_program(&programs.switches, place, &["--abuse-off", layers]).await
+            }
         };
-        for name in [PROBE, NEIGHBOUR] {
-            deploy(&server, name, &programs.probe).await;
+        deploy(&server, NEIGHBOUR, &programs.probe).await;
+        match setting {
+            Setting::Fork => deploy_forked(&server, &programs.probe).await,
+            Setting::Slot | Setting::Without(_) => deploy(&server, PROBE, &programs.probe).await,
         }
         let abstract_socket = format!("fn-abuse-{}", server.pid());
         let address = SocketAddr::from_abstract_name(&abstract_socket).expect("a short name");
         let listening = UnixListener::bind_addr(&address).expect("nobody else has this name");
         Self {
             server,
+            forked: *setting == Setting::Fork,
             abstract_socket,
             file,
             _listening: listening,
@@ -116,6 +134,16 @@ impl Stage {
             let code = parsed["error"]["code"].as_str().unwrap_or("without a code");
             return vec![Attempt::without_report(format!("{} {code}", reply.status))];
         }
+        let expected: &[&str] = if self.forked {
+            &["forked", "ahead", "warm", "thawed"]
+        } else {
+            &[]
+        };
+        assert!(
+            expected.is_empty() || expected.contains(&reply.start()),
+            "it ran in no fork but in one that was {}",
+            reply.start()
+        );
         let text = reply.text();
         let lines = text.lines().map(|line| {
             serde_json::from_str(line).unwrap_or_else(|error| panic!("the probe printed no report ({error}): {text}"))
@@ -147,4 +175,19 @@ impl Stage {
 async fn deploy(server: &Server, name: &str, probe: &Path) {
     let args: Vec<&str> = ["--runtime", "stdio"].iter().chain(SETTINGS).copied().collect();
     server.try_deploy(name, probe, &args).await.good();
+}
+
+/// Every call from then on runs in a fork: the instance that came up before the template did is let go.
+async fn deploy_forked(server: &Server, probe: &Path) {
+    let program = std::fs::read(probe).expect("the probe was there a moment ago");
+    let source = Source::python(HANDLER).executable("probe", program);
+    server.deploy(PROBE, &source, SETTINGS).await;
+    let nothing = json!({ "cases": [] }).to_string();
+    server.post(PROBE, nothing).await.good();
+    poll::until("the template", async || {
+        let shown = server.fn_command(["show", PROBE]).await.good().json();
+        (shown["class"]["name"] == "fork").then_some(())
+    })
+    .await;
+    server.fn_command(["evict", PROBE]).await.good();
 }

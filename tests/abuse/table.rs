@@ -56,6 +56,8 @@ pub(crate) struct Case {
     pub(crate) shown_by: Vec<String>,
     /// Why no layer of ours can be switched off to see it fail.
     pub(crate) not_shown: Option<String>,
+    /// Why it is not tried in a process that was forked from a template as well.
+    pub(crate) not_in_forks: Option<String>,
     /// What another function does before, by its name in the probe.
     pub(crate) after: Option<String>,
     /// What the host must have, by the name in the server's report. Without it the case is skipped.
