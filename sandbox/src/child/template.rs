@@ -83,14 +83,7 @@ fn confine(start: &Start<'_>) -> Result<(), StageError> {
     umask(Mode::from_bits_truncate(0o022));
     nix::unistd::chdir(start.bind.cwd.as_str()).at(Stage::WorkingDirectory)?;
     keep_what_setns_asks_for()?;
-    prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
-    // A kernel or a filter could pretend: believe only what is read back.
-    if !prctl::get_no_new_privs().at(Stage::NoNewPrivileges)? {
-        return Err(StageError {
-            stage: Stage::NoNewPrivileges,
-            errno: libc::EPERM,
-        });
-    }
+    worker::give_up_privileges()?;
     seccomp::attach(start.filter).at(Stage::Filter)
 }
 

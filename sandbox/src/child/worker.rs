@@ -142,7 +142,8 @@ fn confine(start: &Start<'_>) -> Result<Option<OwnedFd>, StageError> {
     Ok(calls)
 }
 
-fn give_up_privileges() -> Result<(), StageError> {
+/// Nothing that is executed from here on gives it a privilege.
+pub(super) fn give_up_privileges() -> Result<(), StageError> {
     prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     // A kernel or a filter could pretend: believe only what is read back.
     if !prctl::get_no_new_privs().at(Stage::NoNewPrivileges)? {
@@ -218,7 +219,7 @@ pub(crate) fn keep_kill() -> Result<(), StageError> {
     hold(CapabilitySet::KILL, CapabilitySet::empty())
 }
 
-/// The contrary: every capability that it has outlives the next programs as well.
+/// The contrary, for the abuse suite: every capability that it has outlives the next programs as well.
 fn keep_capabilities() -> Result<(), StageError> {
     let held = rustix::thread::capabilities(None).at(Stage::Capabilities)?.permitted;
     hold(held, held)?;
