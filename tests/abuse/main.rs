@@ -60,3 +60,30 @@ fn programs() -> Result<stage::Programs, String> {
         probe: find("FN_ABUSE_PROBE", "probe")?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_that_is_missing_is_named_with_its_variable() {
+        // Nobody copies them beside the tests of this program.
+        let missing = programs().unwrap_err();
+        assert!(
+            missing.starts_with("there is no ") && missing.contains("($FN_"),
+            "{missing}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_another_is_refused() {
+        let own = std::env::current_exe().unwrap();
+        let programs = stage::Programs {
+            plain: own.clone(),
+            switches: own.clone(),
+            probe: own,
+        };
+        let mistaken = programs.are_what_they_are_taken_for().await.unwrap_err();
+        assert!(mistaken.contains("unexpected argument"), "{mistaken}");
+    }
+}

@@ -38,7 +38,7 @@ struct Line<'a> {
     case: &'a str,
     attempt: &'a str,
     /// `done`: it got what it wanted. `refused`: the kernel said `errno`. `held`: nothing is open. `killed`: a signal ended it. `hung`:
-    /// it did not end.
+    /// it did not end. `unmade`: there was no process for it.
     outcome: &'a str,
     /// The name of the error, where it was refused.
     errno: Option<String>,
@@ -56,11 +56,8 @@ impl Attempts {
         let (outcome, errno, detail) = match self.isolated(name, attempt) {
             Ok(None) => return,
             Ok(Some((outcome, detail))) => (outcome, None, detail),
-            Err(error) => (
-                "refused",
-                error.raw_os_error().map(errno::name),
-                "no process for it".into(),
-            ),
+            // Never to be taken for a refusal of what was to be attempted.
+            Err(error) => ("unmade", None, error.to_string()),
         };
         self.print(name, outcome, errno, detail);
     }
