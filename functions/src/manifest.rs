@@ -14,6 +14,7 @@
 mod keys;
 mod reference;
 mod resolve;
+mod security;
 mod settings;
 mod suggest;
 mod typed;
@@ -22,10 +23,12 @@ pub(crate) mod watchdog;
 pub use keys::{Bounds, KEYS, Key, Kind};
 pub use reference::reference;
 pub use resolve::ResolveError;
+pub use security::{Security, SecurityError};
 pub use settings::{
-    Ahead, BuildMode, Http, Keep, Protocol, Reuse, RootfsMode, Runtime, Scale, Settings, Signature, Stdio, UnknownWord,
+    Ahead, BuildMode, Http, Keep, Profile, Protocol, Reuse, RootfsMode, Runtime, Scale, Settings, Signature, Stdio,
+    UnknownWord,
 };
-pub use typed::{HttpTyped, Manifest, ManifestError, ScaleTyped, StdioTyped, UnknownKey};
+pub use typed::{HttpTyped, Manifest, ManifestError, ScaleTyped, SecurityTyped, StdioTyped, UnknownKey};
 
 /// The name of the file in a bundle that holds its manifest.
 pub const FILE_NAME: &str = "fn.toml";

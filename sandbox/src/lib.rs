@@ -14,6 +14,7 @@
 //! | [`parked`] | what can run in it before its code is known? |
 //! | [`cgroup`] | where do limits stand? |
 //! | [`filter`] | which system calls may be made? |
+//! | [`restrictions`] | what does one plan take away beyond that? |
 //! | [`floors`] | what does the kernel alone take? |
 //! | [`stage`] | at which step did it fail? |
 //! | [`report`] | what can this host enforce? |
@@ -33,6 +34,7 @@ pub mod plan;
 pub mod privileges;
 pub mod reach;
 pub mod report;
+pub mod restrictions;
 pub mod sandbox;
 pub mod slot;
 pub mod spawner;
@@ -45,10 +47,12 @@ pub use cell::{Cell, CellSlot, Holdings};
 pub use cgroup::leaf::{Frozen, Usage};
 pub use cgroup::{CgroupTree, detect};
 pub use child::{Resident, ResidentCall};
+pub use filter::denial::{Denial, DenialError};
 pub use parked::Parked;
 pub use plan::{GroupName, LayerName, Limits, Plan, PlanError, Program, Rootfs, Shape};
 pub use reach::ReachError;
 pub use report::HostReport;
+pub use restrictions::{InnerPath, InnerPathError, Restrictions};
 pub use sandbox::{Exit, LaunchError, Obituary, Phases, Sandbox};
 pub use slot::Slot;
 pub use spawner::{BaseFile, Spawner, SpawnerConfig, StartError, SubordinateIds};

@@ -15,8 +15,9 @@ use std::os::fd::OwnedFd;
 
 use nix::unistd::read;
 
-use crate::plan::{Limits, Plan, Rootfs};
+use crate::plan::{Limits, Plan};
 use crate::sandbox::{LaunchError, Obituary, Sandbox};
+use crate::slot::Slot;
 
 /// A program that waits for its code. Dropping it kills everything in its slot.
 #[derive(Debug)]
@@ -59,11 +60,11 @@ impl Parked {
         String::from_utf8_lossy(&page[..length.unwrap_or(0)]).into_owned()
     }
 
-    /// Whether `plan` can be bound to it. Its root is read-only, its lanes and its listener are open, and a process that runs
+    /// Whether `plan` can be bound to it. Its root is read-only and its filter is attached, its lanes and its listener are open, and a process that runs
     /// keeps its limit of file sizes, which follows from its memory. That program, arguments and environment are what the owner of `plan`
     /// expects is for the caller to know.
     pub fn fits(&self, plan: &Plan) -> bool {
-        plan.rootfs == Rootfs::ReadOnly
+        Slot::fits(plan)
             && plan.lanes == self.lanes
             && plan.listen == self.listen
             && plan.limits.memory == self.limits.memory

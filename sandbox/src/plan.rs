@@ -7,6 +7,9 @@ use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
 
+use crate::filter::denial::DenialError;
+use crate::restrictions::{InnerPathError, Restrictions};
+
 /// A plan that can't be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
@@ -36,6 +39,15 @@ pub enum PlanError {
     /// A template with a writable root, without a program, with a listener, or with too many lanes.
     #[error("no template can be made of a plan with a writable root, a resident, a listener, or more than 32 lanes")]
     NoTemplate,
+    /// A system call that can't be denied.
+    #[error(transparent)]
+    Denial(#[from] DenialError),
+    /// A path that can't be made read-only.
+    #[error(transparent)]
+    ReadOnly(#[from] InnerPathError),
+    /// A writable root whose files are not to be executed: below it lie the programs of the host.
+    #[error("what is written to a writable rootfs can be executed: no_exec needs a read-only one")]
+    WritableExec,
     /// A limit of zero, or one above what the kernel's files take.
     #[error("limit {what} is {value}, it must be {range}")]
     Limit {
@@ -182,6 +194,7 @@ impl Shape {
             tmp_bytes: self.tmp_bytes,
             rootfs: Rootfs::ReadOnly,
             own_pids: OWN_PIDS,
+            restrictions: Restrictions::default(),
         }
     }
 }
@@ -203,6 +216,9 @@ pub struct Plan {
     pub tmp_bytes: u64,
     /// What may be written.
     pub rootfs: Rootfs,
+    /// What is taken away beyond what no foreign code may do. What a writable rootfs lets be written can be executed, so
+    /// [`Restrictions::no_exec`] needs a read-only one.
+    pub restrictions: Restrictions,
     /// Trees shown at `/function`, the first on top.
     pub layers: Vec<LayerName>,
     /// Who serves the lanes.
@@ -241,6 +257,9 @@ impl Plan {
         within("pids", self.limits.pids.into(), 1, 4_000_000, "1 to 4000000")?;
         within("tmp", self.tmp_bytes, 1 << 16, 1 << 44, "64 KiB to 16 TiB")?;
         within("lanes", self.lanes.into(), 0, MAX_LANES.into(), "0 to 64")?;
+        if self.restrictions.no_exec && self.rootfs == Rootfs::Writable {
+            return Err(PlanError::WritableExec);
+        }
         if self.layers.len() > MAX_LAYERS {
             return Err(PlanError::Layers(self.layers.len()));
         }
@@ -286,6 +305,7 @@ impl Plan {
             tmp_bytes: self.tmp_bytes,
             rootfs: self.rootfs,
             own_pids: self.own_pids(),
+            restrictions: self.restrictions.clone(),
         }
     }
 
@@ -325,6 +345,7 @@ pub(crate) struct SlotPlan {
     pub(crate) tmp_bytes: u64,
     pub(crate) rootfs: Rootfs,
     pub(crate) own_pids: u32,
+    pub(crate) restrictions: Restrictions,
 }
 
 /// What a slot is bound to.
@@ -386,6 +407,7 @@ mod tests {
             },
             tmp_bytes: 1 << 20,
             rootfs: Rootfs::ReadOnly,
+            restrictions: Restrictions::default(),
             layers: vec![LayerName::new("a".repeat(64)).unwrap()],
             program: Program::Exec,
             argv: vec!["/bin/true".into()],
@@ -429,6 +451,13 @@ mod tests {
         assert!(refused(|p| p.env[0].0 = "A=B".into()).contains("can't be passed"));
         assert!(refused(|p| p.env[0].1 = "x".repeat(MAX_ARGUMENT_BYTES)).contains("bytes"));
         assert!(refused(|p| p.layers = vec![p.layers[0].clone(); 41]).contains("layers"));
+        assert!(
+            refused(|p| {
+                p.rootfs = Rootfs::Writable;
+                p.restrictions.no_exec = true;
+            })
+            .contains("read-only")
+        );
         assert!(refused(|p| p.hostname = "Ä".into()).contains("host name"));
     }
 }

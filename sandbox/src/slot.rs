@@ -29,9 +29,10 @@ impl Slot {
         !self.sandbox.has_ended()
     }
 
-    /// Whether `plan` can be bound to such a slot at all: a writable root is stacked when a slot is built.
+    /// Whether `plan` can be bound to such a slot at all: a writable root is stacked and restrictions are attached when a slot is
+    /// built.
     pub fn fits(plan: &Plan) -> bool {
-        plan.rootfs == Rootfs::ReadOnly
+        plan.rootfs == Rootfs::ReadOnly && plan.restrictions.is_empty()
     }
 
     /// Binds it to code and waits until that runs. The limits of `plan` stand before it is told what to run.

@@ -41,6 +41,7 @@ stages! {
     Tmpfs = "tmpfs", "mounting the capped /tmp and /dev/shm";
     Upper = "upper", "mounting the writable upper layer";
     Layers = "layers", "mounting the layers at /function by overlayfs";
+    ReadOnly = "read-only", "making paths read-only (does each of them exist when the function starts, and is none a link?)";
     Socket = "socket", "making a socket in the network of the sandbox";
     Worker = "worker", "forking the worker";
     LeafUserNamespace = "leaf-user-namespace", "making the sandbox's own user namespace";

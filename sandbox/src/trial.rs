@@ -7,7 +7,7 @@ use nix::unistd::Uid;
 use crate::report::{HostReport, State};
 use crate::sandbox::LaunchError;
 use crate::stage::StageError;
-use crate::{Exit, GroupName, Limits, Plan, Program, Rootfs, Spawner, SpawnerConfig, StartError};
+use crate::{Exit, GroupName, Limits, Plan, Program, Restrictions, Rootfs, Spawner, SpawnerConfig, StartError};
 
 const NAME: &str = "sandbox";
 const MEANING: &str = "a program runs in namespaces, a root and filters of its own";
@@ -55,6 +55,7 @@ async fn run(config: SpawnerConfig) -> Result<String, Failure> {
         },
         tmp_bytes: 1 << 20,
         rootfs: Rootfs::ReadOnly,
+        restrictions: Restrictions::default(),
         layers: Vec::new(),
         program: Program::Exec,
         argv: vec!["/bin/true".into()],

@@ -58,6 +58,7 @@ pub use lane::{Lane, LaneError};
 pub use lease::{Lease, Phases};
 pub use link::{LinkError, RequestBody};
 pub use log_tap::{LogRecord, LogSink};
+pub use plan::restrictions;
 pub use pool::{Pool, PoolConfig};
 pub use reclaim::Reclaim;
 pub use runtime_api::{Answer, Invocation, TRUNCATED};

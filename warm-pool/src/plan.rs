@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use functions::runtimes::{Launch, Program, RUNTIME_API_PORT};
-use functions::{Revision, RootfsMode, Runtime};
-use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Rootfs};
+use functions::{Revision, RootfsMode, Runtime, Security};
+use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Restrictions, Rootfs};
 
 /// The cgroup of all sandboxes: a slot stands in it before it is anybody's.
 pub(crate) const GROUP: &str = "slots";
@@ -19,6 +19,29 @@ pub(crate) fn grace(revision: &Revision) -> Option<Duration> {
         Runtime::Lambda => Some(LAMBDA_GRACE),
         Runtime::Python | Runtime::Node | Runtime::Stdio | Runtime::Fdk => None,
     }
+}
+
+/// What a sandbox takes away from a function.
+///
+/// # Errors
+/// The first name or path that a sandbox can't take away.
+pub fn restrictions(security: &Security) -> Result<Restrictions, PlanError> {
+    let mut denied = Vec::with_capacity(security.deny.len() + 1);
+    for name in &security.deny {
+        denied.push(name.parse()?);
+    }
+    if !security.network {
+        denied.push("group:inet".parse()?);
+    }
+    let mut read_only = Vec::with_capacity(security.read_only.len());
+    for path in &security.read_only {
+        read_only.push(path.parse()?);
+    }
+    Ok(Restrictions {
+        denied,
+        read_only,
+        no_exec: !security.exec_written,
+    })
 }
 
 /// What a sandbox of `revision` is built from.
@@ -37,6 +60,7 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
             RootfsMode::ReadOnly => Rootfs::ReadOnly,
             RootfsMode::Writable => Rootfs::Writable,
         },
+        restrictions: restrictions(&settings.security)?,
         layers: vec![LayerName::new(revision.bundle.to_string())?],
         program: match launch.program {
             Program::Exec => sandbox::Program::Exec,
@@ -57,16 +81,24 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
 #[cfg(test)]
 mod tests {
     use functions::detect::Detected;
-    use functions::runtimes::{HostRuntimes, Missing, launch};
+    use functions::runtimes::{HostRuntimes, Interpreter, Version, launch};
     use functions::{Digest, FunctionName, Manifest, RevisionNumber};
 
     use super::*;
 
     fn planned(name: &str, toml: &str) -> Plan {
+        planned_for(Runtime::Stdio, name, toml).unwrap()
+    }
+
+    fn planned_for(runtime: Runtime, name: &str, toml: &str) -> Result<Plan, PlanError> {
         let name: FunctionName = name.parse().unwrap();
+        let handler = match runtime {
+            Runtime::Python | Runtime::Node => "run.handler",
+            _ => "run.sh",
+        };
         let detected = Detected {
-            runtime: Runtime::Stdio,
-            handler: "run.sh".into(),
+            runtime,
+            handler: handler.into(),
         };
         let revision = Revision {
             settings: Manifest::from_toml(toml).unwrap().resolve(&name, &detected).unwrap(),
@@ -75,14 +107,15 @@ mod tests {
             bundle: Digest::of(b"bundle"),
             created: jiff::Timestamp::UNIX_EPOCH,
         };
-        let missing = Missing::NotInstalled {
+        let found = Interpreter {
             path: "/nowhere".into(),
+            version: Version(30, 0, 0),
         };
         let host = HostRuntimes {
-            python: Err(missing.clone()),
-            node: Err(missing),
+            python: Ok(found.clone()),
+            node: Ok(found),
         };
-        plan(&revision, launch(&revision, &host).unwrap()).unwrap()
+        plan(&revision, launch(&revision, &host).unwrap())
     }
 
     #[test]
@@ -113,6 +146,48 @@ mod tests {
         assert_eq!(plan.argv, ["/function/run.sh"]);
         assert_eq!(plan.cwd, "/function");
         assert!(plan.env.contains(&("A".into(), "b".into())));
+    }
+
+    #[test]
+    fn what_a_function_gives_up_arrives() {
+        let plan = planned(
+            "hello",
+            "[security]\ndeny = [\"listen\"]\nread_only = [\"/tmp\"]\nnetwork = false\nexec_written = false",
+        );
+        let names: Vec<_> = plan.restrictions.denied.iter().map(|denial| denial.as_str()).collect();
+        assert_eq!(names, ["listen", "group:inet"]);
+        assert_eq!(plan.restrictions.read_only, ["/tmp".parse().unwrap()]);
+        assert!(plan.restrictions.no_exec);
+        assert!(planned("hello", "").restrictions.is_empty());
+    }
+
+    #[test]
+    fn the_strict_profile_of_each_runtime_can_be_planned() {
+        for runtime in [
+            Runtime::Python,
+            Runtime::Node,
+            Runtime::Stdio,
+            Runtime::Http,
+            Runtime::Lambda,
+            Runtime::Fdk,
+        ] {
+            let plan = planned_for(runtime, "hello", "[security]\nprofile = \"strict\"").unwrap();
+            assert_eq!(plan.check(), Ok(()), "{runtime}");
+            assert!(plan.restrictions.no_exec, "{runtime}");
+        }
+    }
+
+    #[test]
+    fn names_and_paths_that_can_not_be_taken_away_are_refused() {
+        for (keys, expected) in [
+            ("deny = [\"sokcet\"]", "did you mean \"socket\"?"),
+            ("deny = [\"execve\"]", "no program starts without execve"),
+            ("read_only = [\"tmp\"]", "not absolute"),
+            ("read_only = [\"/proc\"]", "belongs to the platform"),
+        ] {
+            let refused = planned_for(Runtime::Stdio, "hello", &format!("[security]\n{keys}")).unwrap_err();
+            assert!(refused.to_string().contains(expected), "{refused}");
+        }
     }
 
     #[test]

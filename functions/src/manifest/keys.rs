@@ -1,6 +1,6 @@
 //! The one table of keys: name, type, default, bounds and what each is for.
 
-use super::settings::{Ahead, BuildMode, Keep, Protocol, Reuse, RootfsMode, Runtime, Signature};
+use super::settings::{Ahead, BuildMode, Keep, Profile, Protocol, Reuse, RootfsMode, Runtime, Signature};
 
 /// One key of `fn.toml`.
 #[derive(Debug)]
@@ -240,6 +240,48 @@ pub const KEYS: &[Key] = &[
         bounds: None,
         doc: "Environment variables. Names that start with `FN_`, `AWS_LAMBDA_` or `LAMBDA_` and `_HANDLER` belong \
               to the platform, as do `PORT`, `K_SERVICE`, `K_REVISION` and `K_CONFIGURATION` of `http` functions.",
+    },
+    Key {
+        name: "security.profile",
+        kind: Kind::Word(Profile::WORDS),
+        default: Some("default"),
+        bounds: None,
+        doc: "What the function gives up beyond what no function may do. `default`: nothing. `strict`: all of the keys below, as far as the \
+              runtime allows; `fn show` lists what came of it. A key that is set wins over the profile. With anything given up, each start \
+              builds a sandbox of its own and none that stands is used; forks of a template obey it as well.",
+    },
+    Key {
+        name: "security.deny",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "System calls that answer `EPERM`, by name or as `group:NAME`: see docs/seccomp.md. Of `group:process`, threads stay. `strict` denies \
+              what no runtime needs, and to `python` and `node` also other processes. At most 64.",
+    },
+    Key {
+        name: "security.read_only",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Absolute paths that can't be written, such as `/tmp`. Each must exist when the function starts and be no link. `strict` takes `/dev/shm`, and `/tmp` \
+              of `python`, `node` and `stdio`. At most 64.",
+    },
+    Key {
+        name: "security.network",
+        kind: Kind::Flag,
+        default: None,
+        bounds: None,
+        doc: "`false`: the function makes unix sockets only, and not even its loopback device is of use. `http` and `lambda` are called over TCP \
+              and need it. `true` without the profile `strict`.",
+    },
+    Key {
+        name: "security.exec_written",
+        kind: Kind::Flag,
+        default: None,
+        bounds: None,
+        doc: "`false`: a file that the function has written can't be executed or mapped as code, and files in memory (`memfd_create`) can't be made. \
+              An interpreter can still read it as a script, and memory without a file can hold code. Needs `rootfs = \"read-only\"`. `true` \
+              without the profile `strict`.",
     },
     Key {
         name: "stdio.args",

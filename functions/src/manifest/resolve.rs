@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::str::FromStr;
 
 use super::keys::{KEYS, Key};
+use super::security::{Security, SecurityError};
 use super::settings::{Ahead, Http, Reuse, Runtime, Scale, Settings, Signature, Stdio};
 use super::typed::Manifest;
 use super::watchdog;
@@ -209,6 +210,9 @@ pub enum ResolveError {
     /// The section `[cors]` can't be.
     #[error("cors: {0}")]
     Cors(#[from] CorsError),
+    /// The section `[security]` can't be.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// Too many bytes of arguments.
     #[error("{key} has {bytes} bytes together, at most {ARGS_BYTES} are allowed")]
     ArgsBytes {
@@ -255,6 +259,7 @@ impl ResolveError {
             ResolveError::EnvHttp { .. } => "Set http.port for another port; the other names can't be chosen.",
             ResolveError::Upstream { .. } => "Write for example `http://127.0.0.1:5000`.",
             ResolveError::Cors(_) => "Correct the section [cors], or leave it out and answer browsers in the function.",
+            ResolveError::Security(error) => error.hint(),
             ResolveError::ArgsRuntime { .. } => "Remove the section [stdio], or set runtime to stdio.",
             ResolveError::ArgsCount { .. } | ResolveError::ArgsBytes { .. } => {
                 "Put long argument lists into a file of the bundle."
@@ -343,6 +348,12 @@ impl Manifest {
                 },
             },
             env: self.env.clone(),
+            security: Security::resolve(
+                &self.security,
+                decided(self.security.profile, default.security.profile),
+                runtime,
+                decided(self.rootfs, default.rootfs),
+            )?,
             stdio: Stdio {
                 args: self.stdio.args.clone().unwrap_or_default(),
             },

@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::security::Security;
 use super::suggest::{did_you_mean, nearest};
 use crate::cors::Cors;
 use crate::{ByteSize, Cpu, Span};
@@ -59,6 +60,9 @@ pub struct Settings {
     pub scale: Scale,
     /// Environment variables of the function.
     pub env: BTreeMap<String, String>,
+    /// What it gives up beyond what no function may do.
+    #[serde(default, skip_serializing_if = "Security::is_default")]
+    pub security: Security,
     /// What only the `stdio` runtime has.
     pub stdio: Stdio,
     /// What only the `http` runtime has.
@@ -357,6 +361,16 @@ words! {
 }
 
 words! {
+    /// What a function gives up beyond what no function may do.
+    Profile {
+        /// Nothing.
+        Default = "default",
+        /// All that its runtime does without.
+        Strict = "strict",
+    }
+}
+
+words! {
     /// What is left of a function that no one calls.
     Keep {
         /// What makes the next start fast and holds little memory; no process that ran an invocation.
@@ -408,6 +422,9 @@ mod tests {
         }
         for word in BuildMode::WORDS {
             assert_eq!(word.parse::<BuildMode>().unwrap().as_str(), *word);
+        }
+        for word in Profile::WORDS {
+            assert_eq!(word.parse::<Profile>().unwrap().as_str(), *word);
         }
         for word in Keep::WORDS {
             assert_eq!(word.parse::<Keep>().unwrap().as_str(), *word);

@@ -10,7 +10,7 @@ use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::keys::{KEYS, Key, Kind};
-use super::settings::{Ahead, BuildMode, Keep, Protocol, Reuse, RootfsMode, Runtime, Signature};
+use super::settings::{Ahead, BuildMode, Keep, Profile, Protocol, Reuse, RootfsMode, Runtime, Signature};
 use super::suggest::{did_you_mean, nearest};
 use crate::cors::Cors;
 use crate::{ByteSize, Cpu, FunctionName, Span};
@@ -77,6 +77,9 @@ pub struct Manifest {
     /// `[env]`
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
+    /// `[security]`
+    #[serde(skip_serializing_if = "is_default")]
+    pub security: SecurityTyped,
     /// `[stdio]`
     #[serde(skip_serializing_if = "is_default")]
     pub stdio: StdioTyped,
@@ -103,6 +106,26 @@ pub struct ScaleTyped {
     /// `scale.ahead`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ahead: Option<Ahead>,
+}
+
+/// The section `[security]` as typed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SecurityTyped {
+    /// `security.profile`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<Profile>,
+    /// `security.deny`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deny: Option<Vec<String>>,
+    /// `security.read_only`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<Vec<String>>,
+    /// `security.network`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network: Option<bool>,
+    /// `security.exec_written`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exec_written: Option<bool>,
 }
 
 /// The section `[stdio]` as typed.
@@ -265,6 +288,11 @@ impl Manifest {
             "scale.ahead" => self.scale.ahead = read(value)?,
             "scale.keep" => self.scale.keep = read(value)?,
             "env" => self.env = BTreeMap::deserialize(value)?,
+            "security.profile" => self.security.profile = read(value)?,
+            "security.deny" => self.security.deny = read(value)?,
+            "security.read_only" => self.security.read_only = read(value)?,
+            "security.network" => self.security.network = read(value)?,
+            "security.exec_written" => self.security.exec_written = read(value)?,
             "stdio.args" => self.stdio.args = read(value)?,
             "http.command" => self.http.command = read(value)?,
             "http.port" => self.http.port = read(value)?,

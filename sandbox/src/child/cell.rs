@@ -152,7 +152,7 @@ fn stand(start: &Start<'_>) -> Result<Cell, StageError> {
             orders: ORDERS,
             log: LOG,
             bind: &start.bind,
-            tmp_bytes: start.plan.tmp_bytes,
+            plan: &start.plan,
             filter: start.template_filter,
         }),
     }
@@ -190,7 +190,7 @@ fn build_root(start: &Start<'_>) -> Result<(), StageError> {
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).at(Stage::BaseRoot)?;
     procfs::mount_fresh(Path::new("/proc"))?;
-    rootfs::capped(rootfs::LAYERS, 1 << 16)?;
+    rootfs::capped(rootfs::LAYERS, 1 << 16, rootfs::NO_DEVICES)?;
     for (number, layer) in (FIRST_LAYER..).zip(&start.bind.layers) {
         let tree = descriptors::inherited(number).at(Stage::Descriptors)?;
         let at = Path::new(rootfs::LAYERS).join(layer.as_str());

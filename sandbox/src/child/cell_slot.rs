@@ -111,6 +111,7 @@ fn serve(start: &Start, announce: BorrowedFd<'_>, filter: &[seccomp::Instruction
     sethostname(&start.hostname).at(Stage::Identity)?;
     loopback::up().at(Stage::Loopback)?;
     rootfs::prepare(&start.plan, INNER_ID, Switches::default())?;
+    rootfs::make_read_only(&start.plan.restrictions.read_only)?;
     announce_slot(start, (FIRST_LANE..entrances).len(), end)?;
     descriptors::close_from(CONTROL + 1).at(Stage::Descriptors)?;
     worker::drop_capabilities()?;

@@ -4,15 +4,20 @@
 //! `spawner::base`). Read-only, nothing has to be pivoted: fresh /proc, /tmp and /dev/shm go on top. With a writable
 //! rootfs a new root is stacked over it, whose upper layer lives on the capped tmpfs, and pivoted to.
 
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::unistd::{Gid, Uid, chown, mkdir, pivot_root};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::procfs;
 use crate::plan::{LayerName, Rootfs, SlotPlan};
+use crate::restrictions::{InnerPath, Restrictions};
 use crate::stage::{At, Stage, StageError};
 use crate::switches::{Layer, Switches};
+use crate::sys::mounts::{Attributes, Reach, add_attributes};
 
 /// Where the base keeps the store's layers until the slot is bound.
 pub(crate) const LAYERS: &str = "/.fn/layers";
@@ -27,7 +32,7 @@ const OPT_OF_THE_FUNCTION: &str = "/function/.fn-opt";
 /// Where programs look for what was added to them.
 const OPT: &str = "/opt";
 
-const NO_DEVICES: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
+pub(super) const NO_DEVICES: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
 /// Builds all that does not depend on the code. `worker` is the id of the foreign code in the outer namespace.
 pub(crate) fn prepare(plan: &SlotPlan, worker: u32, switches: Switches) -> Result<(), StageError> {
@@ -37,11 +42,39 @@ pub(crate) fn prepare(plan: &SlotPlan, worker: u32, switches: Switches) -> Resul
             if switches.on(Layer::ProcMasks) {
                 procfs::restrict(Path::new("/proc"))?;
             }
-            capped("/tmp", plan.tmp_bytes)?;
-            capped("/dev/shm", plan.tmp_bytes)
+            memory(plan.tmp_bytes, &plan.restrictions)
         }
         Rootfs::Writable => stack(plan, worker),
     }
+}
+
+/// Mounts what foreign code can write to under a read-only root: /tmp and /dev/shm.
+pub(super) fn memory(bytes: u64, restrictions: &Restrictions) -> Result<(), StageError> {
+    let flags = match restrictions.no_exec {
+        true => NO_DEVICES | MsFlags::MS_NOEXEC,
+        false => NO_DEVICES,
+    };
+    capped("/tmp", bytes, flags)?;
+    capped("/dev/shm", bytes, flags)
+}
+
+/// Makes each of `paths`, with what is mounted below it, read-only. Whoever does this sees what foreign code will see, and follows no
+/// link, as those of a layer are the function's own.
+pub(super) fn make_read_only(paths: &[InnerPath]) -> Result<(), StageError> {
+    for path in paths {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let at = openat2(CWD, path.as_str(), flags, Mode::empty(), ResolveFlags::NO_SYMLINKS).at(Stage::ReadOnly)?;
+        // Recursive: a part without what is mounted below it can't be taken out of mounts that came from another namespace.
+        let copied = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        let tree = open_tree(&at, "", copied).at(Stage::ReadOnly)?;
+        add_attributes(tree.as_fd(), Path::new(""), Attributes::READ_ONLY, Reach::Tree).at(Stage::ReadOnly)?;
+        let by_descriptor = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+        move_mount(&tree, "", &at, "", by_descriptor).at(Stage::ReadOnly)?;
+    }
+    Ok(())
 }
 
 /// Changes how much a slot's `/tmp` and `/dev/shm` hold.
@@ -117,14 +150,14 @@ fn capacity(bytes: u64) -> String {
     format!("size={bytes},nr_inodes={}", bytes / (16 << 10) + 1024)
 }
 
-pub(super) fn capped(at: &str, bytes: u64) -> Result<(), StageError> {
+pub(super) fn capped(at: &str, bytes: u64, flags: MsFlags) -> Result<(), StageError> {
     let options = format!("mode=1777,{}", capacity(bytes));
-    mount(Some("tmpfs"), at, Some("tmpfs"), NO_DEVICES, Some(options.as_str())).at(Stage::Tmpfs)
+    mount(Some("tmpfs"), at, Some("tmpfs"), flags, Some(options.as_str())).at(Stage::Tmpfs)
 }
 
 fn stack(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
     use nix::sys::stat::Mode;
-    capped(UPPER, plan.tmp_bytes)?;
+    capped(UPPER, plan.tmp_bytes, NO_DEVICES)?;
     let owner = (Some(Uid::from_raw(worker)), Some(Gid::from_raw(worker)));
     for name in [
         "root",
@@ -173,7 +206,7 @@ fn stack(plan: &SlotPlan, worker: u32) -> Result<(), StageError> {
     procfs::mount_fresh(&root.join("proc"))?;
     enter(root)?;
     procfs::restrict(Path::new("/proc"))?;
-    capped("/dev/shm", plan.tmp_bytes)
+    capped("/dev/shm", plan.tmp_bytes, NO_DEVICES)
 }
 
 /// Makes `root` the root of this mount namespace and lets go of the old one.

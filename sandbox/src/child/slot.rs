@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cell::Holdings;
 use super::listening::Listening;
-use super::worker::{self, FromWorker, micros};
+use super::worker::{self, FromWorker, WorkerFilters, micros};
 use super::{Resident, rootfs, tcp};
 use crate::packet;
 use crate::plan::{BindPlan, LayerName, Rootfs, ShowPlan, SlotPlan};
@@ -93,8 +93,10 @@ pub(crate) struct Start<'a> {
     pub(crate) control: OwnedFd,
     /// Id of foreign code in the outer user namespace.
     pub(crate) worker_id: u32,
+    /// The filter of this process.
     pub(crate) filter: &'a [seccomp::Instruction],
-    pub(crate) telling_filter: &'a [seccomp::Instruction],
+    /// Those of the worker.
+    pub(crate) worker_filters: WorkerFilters<'a>,
     pub(crate) residents: &'a [Resident],
     pub(crate) switches: Switches,
     /// Microseconds that the leaf took, and when the clone began.
@@ -173,8 +175,7 @@ fn serve(
             socket: close_all_but(theirs)?,
             outer_id: start.worker_id,
             rootfs: start.plan.rootfs,
-            filter: start.filter,
-            telling_filter: start.telling_filter,
+            filters: start.worker_filters,
             residents: start.residents,
             switches: start.switches,
         }),
@@ -255,7 +256,8 @@ fn show(start: &Start<'_>, hostname: &str, tmp_bytes: u64, layers: &[LayerName])
     {
         rootfs::resize(tmp_bytes)?;
     }
-    rootfs::bind(start.plan.rootfs, layers)
+    rootfs::bind(start.plan.rootfs, layers)?;
+    rootfs::make_read_only(&start.plan.restrictions.read_only)
 }
 
 /// Tells the worker what to run. The inner result is whether it heard that, which [`follow`] wants to know.

@@ -19,7 +19,7 @@ use rustix::thread::CapabilitySet;
 use super::worker::{self, FromWorker};
 use super::{procfs, rootfs};
 use crate::packet;
-use crate::plan::BindPlan;
+use crate::plan::{BindPlan, SlotPlan};
 use crate::stage::{At, Stage, StageError};
 use crate::sys::{descriptors, seccomp};
 
@@ -35,7 +35,7 @@ pub(crate) struct Start<'a> {
     pub(crate) orders: RawFd,
     pub(crate) log: RawFd,
     pub(crate) bind: &'a BindPlan,
-    pub(crate) tmp_bytes: u64,
+    pub(crate) plan: &'a SlotPlan,
     pub(crate) filter: &'a [seccomp::Instruction],
 }
 
@@ -68,9 +68,8 @@ fn confine(start: &Start<'_>) -> Result<(), StageError> {
     unshare(CloneFlags::CLONE_NEWNS).at(Stage::Worker)?;
     let pids = fs::File::open("/proc/self/ns/pid").at(Stage::Descriptors)?;
     hide_proc()?;
-    for at in ["/tmp", "/dev/shm"] {
-        rootfs::capped(at, start.tmp_bytes)?;
-    }
+    rootfs::memory(start.plan.tmp_bytes, &start.plan.restrictions)?;
+    rootfs::make_read_only(&start.plan.restrictions.read_only)?;
     let null = fs::File::open("/dev/null").at(Stage::Descriptors)?;
     let numbers = [null.as_raw_fd(), start.log, start.log, start.orders, pids.as_raw_fd()];
     descriptors::place(&numbers, 0).at(Stage::Descriptors)?;

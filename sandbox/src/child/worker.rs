@@ -56,6 +56,15 @@ pub(crate) enum FromWorker {
     Failed(StageError),
 }
 
+/// The compiled policy of a worker.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerFilters<'a> {
+    /// With calls that are told of.
+    pub(crate) telling: &'a [seccomp::Instruction],
+    /// The same without, for where nothing can be told.
+    pub(crate) silent: &'a [seccomp::Instruction],
+}
+
 /// What a worker starts from.
 pub(crate) struct Start<'a> {
     /// Socket to pid 1, which closes by itself when the program is executed.
@@ -64,10 +73,8 @@ pub(crate) struct Start<'a> {
     pub(crate) outer_id: u32,
     /// What it will be able to write.
     pub(crate) rootfs: Rootfs,
-    /// The compiled policy, with calls that are told of.
-    pub(crate) telling_filter: &'a [seccomp::Instruction],
-    /// The same without, for where nothing can be told.
-    pub(crate) filter: &'a [seccomp::Instruction],
+    /// What it attaches.
+    pub(crate) filters: WorkerFilters<'a>,
     /// What may stay in place of a program.
     pub(crate) residents: &'a [Resident],
     /// Layers that are off.
@@ -135,9 +142,9 @@ fn confine(start: &Start<'_>) -> Result<Option<OwnedFd>, StageError> {
     if switches.off(Layer::Seccomp) {
         return Ok(None);
     }
-    let calls = seccomp::attach_telling(start.telling_filter).at(Stage::Filter)?;
+    let calls = seccomp::attach_telling(start.filters.telling).at(Stage::Filter)?;
     if calls.is_none() {
-        seccomp::attach(start.filter).at(Stage::Filter)?;
+        seccomp::attach(start.filters.silent).at(Stage::Filter)?;
     }
     Ok(calls)
 }

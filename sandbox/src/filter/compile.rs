@@ -3,7 +3,8 @@
 //! The number is found by binary search over ranges of equal answers, so that a call costs some eight comparisons and
 //! the program stays short: attaching costs by length.
 
-use super::policy::{Answer, Condition, ENTERED, GIVEN_UP, PRCTL_OPTIONS, Subject, rows};
+use super::denial::Denial;
+use super::policy::{Answer, Call, Condition, ENTERED, GIVEN_UP, PRCTL_OPTIONS, Subject, denying, rows};
 use crate::sys::seccomp::Instruction;
 
 const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
@@ -41,8 +42,17 @@ const NAMESPACE_FLAGS: u32 = (libc::CLONE_NEWNS
 
 /// The program for the policy of this build.
 pub(crate) fn program(subject: Subject) -> Vec<Instruction> {
+    compiled(rows(subject))
+}
+
+/// The same without what `denied` takes away.
+pub(crate) fn program_denying(subject: Subject, denied: &[Denial]) -> Vec<Instruction> {
+    compiled(denying(subject, denied))
+}
+
+fn compiled(rows: Vec<(Call, Answer)>) -> Vec<Instruction> {
     let mut out = checked_number();
-    out.extend(search(&ranges(subject)));
+    out.extend(search(&ranges(rows)));
     out
 }
 
@@ -76,7 +86,7 @@ fn checked_number() -> Vec<Instruction> {
 }
 
 /// From this number on (to the start of the next range) the answer is this.
-fn ranges(subject: Subject) -> Vec<(u32, Answer)> {
+fn ranges(rows: Vec<(Call, Answer)>) -> Vec<(u32, Answer)> {
     const UNKNOWN: Answer = Answer::Refuse(libc::ENOSYS);
     let mut ranges: Vec<(u32, Answer)> = vec![(0, UNKNOWN)];
     let mut next = 0;
@@ -85,7 +95,7 @@ fn ranges(subject: Subject) -> Vec<(u32, Answer)> {
         Some(last) if last.1 == answer => {}
         _ => ranges.push((from, answer)),
     };
-    for ((_, number), answer) in rows(subject) {
+    for ((_, number), answer) in rows {
         let number = number as u32;
         if number > next {
             push(next, UNKNOWN);
@@ -144,6 +154,21 @@ fn conditional(condition: Condition) -> Vec<Instruction> {
                 refused,
             ]
         }
+        Condition::CloneThread => {
+            vec![
+                load(argument(0)),
+                jump(ANY_BIT, NAMESPACE_FLAGS, 2, 0),
+                jump(ANY_BIT, libc::CLONE_THREAD as u32, 0, 1),
+                give(ALLOW),
+                refused,
+            ]
+        }
+        Condition::UnixSocket => vec![
+            load(argument(0)),
+            jump(EQUAL, libc::AF_UNIX as u32, 0, 1),
+            give(ALLOW),
+            give(ERRNO | libc::EAFNOSUPPORT as u32),
+        ],
         Condition::OrdinarySocket => vec![
             load(argument(0)),
             jump(EQUAL, libc::AF_UNIX as u32, 3, 0),

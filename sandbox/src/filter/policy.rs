@@ -6,6 +6,8 @@
 
 use libc::c_long;
 
+use super::denial::{Denial, take_away};
+
 /// What the filter answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
@@ -25,6 +27,10 @@ pub enum Answer {
 pub enum Condition {
     /// `clone` without any `CLONE_NEW*` flag, else `EPERM`.
     CloneWithoutNamespaces,
+    /// `clone` of a thread, else `EPERM`.
+    CloneThread,
+    /// `socket` and `socketpair` of AF_UNIX alone, else `EAFNOSUPPORT`.
+    UnixSocket,
     /// `socket` and `socketpair` of AF_UNIX, or of AF_INET and AF_INET6 as TCP or UDP, else `EAFNOSUPPORT` (`EPERM` for raw
     /// ones, `EPROTONOSUPPORT` for other protocols, whose modules the kernel would load for anybody who asks).
     OrdinarySocket,
@@ -517,6 +523,15 @@ pub fn rows(subject: Subject) -> Vec<(Call, Answer)> {
         rows.extend(TOLD.iter().map(|call| (*call, Answer::Tell)));
     }
     rows.sort_by_key(|((_, number), _)| *number);
+    rows
+}
+
+/// The same without what `denied` takes away.
+pub fn denying(subject: Subject, denied: &[Denial]) -> Vec<(Call, Answer)> {
+    let mut rows = rows(subject);
+    take_away(&mut rows, denied, |call| {
+        subject == Subject::Template && OF_TEMPLATES.iter().any(|(own, _)| own.1 == call.1)
+    });
     rows
 }
 

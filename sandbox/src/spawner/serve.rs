@@ -24,8 +24,10 @@ use super::base;
 use super::protocol::{Config, FromSpawner, ToSpawner};
 use crate::cgroup::leaf::{Entrance, Leaf, LeafError};
 use crate::cgroup::{CgroupTree, Hierarchy};
-use crate::child::{Resident, slot, worker::micros};
+use crate::child::worker::{WorkerFilters, micros};
+use crate::child::{Resident, slot};
 use crate::filter::policy::Subject;
+use crate::filter::program_denying;
 use crate::packet;
 use crate::plan::{Rootfs, SlotPlan};
 use crate::sandbox::Exit;
@@ -280,6 +282,14 @@ impl Spawner<'_> {
         let leaf_micros = micros(began.elapsed());
         let namespaces = namespaces(self.switches);
         let rootfs = plan.rootfs;
+        let denied = plan.restrictions.denials();
+        let restricted = (!denied.is_empty())
+            .then(|| [Subject::Worker, Subject::Foreign].map(|subject| program_denying(subject, &denied)));
+        let [telling, silent] = restricted
+            .as_ref()
+            .map_or([&self.telling_filter, &self.filter], |[telling, silent]| {
+                [telling, silent]
+            });
         let cloning = Instant::now();
         match clone3(namespaces, unified.as_ref().map(AsFd::as_fd)) {
             Ok(Side::Child) => slot::run(slot::Start {
@@ -288,7 +298,7 @@ impl Spawner<'_> {
                 tasks,
                 control,
                 filter: &self.filter,
-                telling_filter: &self.telling_filter,
+                worker_filters: WorkerFilters { telling, silent },
                 residents: self.residents,
                 switches: self.switches,
                 leaf: leaf_micros,

@@ -5,14 +5,19 @@ use sandbox::{Cell, Exit, Obituary, Plan, ReachError, Rootfs, Sandbox};
 use crate::setting::{House, limits_are_enforced, read_all};
 
 /// A plan whose template runs `once`, and each of whose forks runs `each`.
-fn plan(house: &House, once: &str, each: &str) -> Plan {
+pub(crate) fn plan(house: &House, once: &str, each: &str) -> Plan {
     let filter: String = sandbox::filter::given_up().iter().map(|b| format!("{b:02x}")).collect();
     let template = include_str!("template.py");
     house.plan(&["/usr/bin/python3", "-B", "-c", template, &filter, once, each])
 }
 
 async fn cell(house: &House, once: &str, each: &str) -> Cell {
-    let mut cell = house.spawner.cell(&plan(house, once, each), 4).await.unwrap();
+    raised(house, &plan(house, once, each)).await
+}
+
+/// The cell of a plan, once its template has said that it is ready.
+pub(crate) async fn raised(house: &House, plan: &Plan) -> Cell {
+    let mut cell = house.spawner.cell(plan, 4).await.unwrap();
     let log = cell.take_log().unwrap();
     match cell.word().await {
         Some(word) => assert_eq!(word, b"ready"),
@@ -21,12 +26,12 @@ async fn cell(house: &House, once: &str, each: &str) -> Cell {
     cell
 }
 
-async fn fork(cell: &Cell) -> Sandbox {
+pub(crate) async fn fork(cell: &Cell) -> Sandbox {
     cell.slot().await.unwrap().fork(false).unwrap()
 }
 
 /// What a fork wrote until its end.
-async fn outcome(mut sandbox: Sandbox) -> (String, Obituary) {
+pub(crate) async fn outcome(mut sandbox: Sandbox) -> (String, Obituary) {
     let log = sandbox.take_log().unwrap();
     let end = sandbox.gone().await;
     (read_all(log), end)

@@ -12,6 +12,7 @@ mod listening;
 mod parked;
 mod reach;
 mod reclaim;
+mod restrictions;
 mod setting;
 #[path = "../../../tests/harness/skip.rs"]
 #[expect(unreachable_pub, reason = "it is part of a library, too")]

@@ -9,8 +9,8 @@ use std::sync::OnceLock;
 use nix::unistd::Uid;
 use sandbox::detect::{Request, detect};
 use sandbox::{
-    CgroupTree, GroupName, LayerName, Limits, Obituary, Plan, Program, Rootfs, Sandbox, Spawner, SpawnerConfig,
-    privileges,
+    CgroupTree, GroupName, LayerName, Limits, Obituary, Plan, Program, Restrictions, Rootfs, Sandbox, Spawner,
+    SpawnerConfig, privileges,
 };
 
 /// What all tests of this process share: privileges are dropped once, before anything is started.
@@ -120,6 +120,7 @@ impl House {
             },
             tmp_bytes: 4 << 20,
             rootfs: Rootfs::ReadOnly,
+            restrictions: Restrictions::default(),
             layers: vec![self.layer.clone()],
             program: Program::Exec,
             argv: argv.iter().map(|a| (*a).to_owned()).collect(),

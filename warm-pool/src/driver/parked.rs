@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use functions::runtimes::HostRuntimes;
 use functions::runtimes::parked::{MEMORY, parked};
-use sandbox::{GroupName, LaunchError, Parked, Plan, Program, Rootfs, Sandbox, Slot, Spawner};
+use sandbox::{GroupName, LaunchError, Parked, Plan, Program, Restrictions, Rootfs, Sandbox, Slot, Spawner};
 use tokio::sync::Notify;
 
 use super::refill::shape;
@@ -116,6 +116,7 @@ fn plan(runtimes: &HostRuntimes) -> Option<Plan> {
         },
         tmp_bytes: shape.tmp_bytes,
         rootfs: Rootfs::ReadOnly,
+        restrictions: Restrictions::default(),
         layers: Vec::new(),
         program: Program::Exec,
         argv: launch.argv,

@@ -19,7 +19,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
-use warm_pool::{BuildError, CheckError, CheckReport};
+use warm_pool::{BuildError, CheckError, CheckReport, restrictions};
 
 use super::super::Problem;
 use super::super::bundles::refused;
@@ -34,6 +34,10 @@ use crate::outcome::Code;
 
 /// Most bytes of the document that asks for a deploy.
 const MOST_REQUEST: u64 = 1024 * 1024;
+
+/// What to do about a section `[security]` that is refused.
+const TAKEN_AWAY: &str =
+    "docs/seccomp.md lists what security.deny takes, docs/fn-toml.md says what security.read_only does.";
 
 /// What is to be deployed.
 #[derive(Deserialize, ToSchema)]
@@ -99,6 +103,8 @@ pub(crate) async fn deploy(
         let (gateway, name) = (gateway.clone(), name.clone());
         blocking(move || draft(&gateway, &name, bundle, manifest)).await??
     };
+    restrictions(&draft.settings.security)
+        .map_err(|error| unprocessable("manifest_invalid", chain(&error)).hint(TAKEN_AWAY))?;
     launch(&draft, &gateway.runtimes)
         .map_err(|error| unprocessable("runtime_missing", chain(&error)).hint(error.hint()))?;
     let draft = built(&gateway, draft).await?;

@@ -219,3 +219,24 @@ fn the_second_program_takes_these_back_and_touches_nothing_else() {
     }
     assert_eq!(run(&second, 0x4000_0003, 0, [0; 6]), KILL);
 }
+
+#[test]
+fn denied_groups_leave_threads_and_unix_sockets() {
+    let denied = ["group:process", "group:inet"].map(|name| name.parse().unwrap());
+    for subject in [Subject::Foreign, Subject::Template] {
+        let program = program_denying(subject, &denied);
+        let ask = |number: libc::c_long, first: i32| {
+            run(&program, ARCHITECTURE, number as u32, [first as u64, 1, 0, 0, 0, 0])
+        };
+        assert_eq!(ask(libc::SYS_clone, 0x003d_0f00), ALLOW);
+        for flags in [libc::SIGCHLD, libc::CLONE_VM, libc::CLONE_THREAD | libc::CLONE_NEWUSER] {
+            assert_eq!(ask(libc::SYS_clone, flags), refused(libc::EPERM), "{flags:#x}");
+        }
+        for call in [libc::SYS_socket, libc::SYS_socketpair] {
+            assert_eq!(ask(call, libc::AF_UNIX), ALLOW);
+            for family in [libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK, libc::AF_PACKET] {
+                assert_eq!(ask(call, family), refused(libc::EAFNOSUPPORT), "{family}");
+            }
+        }
+    }
+}

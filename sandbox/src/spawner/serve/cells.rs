@@ -4,6 +4,7 @@
 //! as the cell's user) is sent to the cell's pid 1, which says in turn when nothing of the slot is left. When a cell dies,
 //! the kernel has ended everything in it, and its slots are buried here.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -20,6 +21,8 @@ use crate::cgroup::leaf::{Entrance, Leaf};
 use crate::child::cell;
 use crate::child::rootfs::LAYERS;
 use crate::child::worker::INNER_ID;
+use crate::filter::policy::Subject;
+use crate::filter::program_denying;
 use crate::packet;
 use crate::plan::{BindPlan, SlotPlan};
 use crate::spawner::protocol::{FromCell, ToCell};
@@ -63,6 +66,11 @@ impl Spawner<'_> {
         let outcome = (|| {
             self.give_log(&log, user)?;
             let layers = trees(&bind)?;
+            let denied = plan.restrictions.denials();
+            let template_filter = match denied.is_empty() {
+                true => Cow::Borrowed(&self.template_filter),
+                false => Cow::Owned(program_denying(Subject::Template, &denied)),
+            };
             let (socket, theirs) = packet::pair().at(Stage::Clone)?;
             setns(&self.without_store, CloneFlags::CLONE_NEWNS).at(Stage::Clone)?;
             let namespaces = libc::CLONE_NEWUSER
@@ -84,7 +92,7 @@ impl Spawner<'_> {
                     log,
                     layers,
                     filter: &self.filter,
-                    template_filter: &self.template_filter,
+                    template_filter: &template_filter,
                 });
             }
             // Nothing may be built anywhere else.
