@@ -24,4 +24,5 @@ mod openfaas;
 mod parked;
 mod pristine;
 mod reclaimed;
+mod security;
 mod templates;
