@@ -4,6 +4,7 @@ mod apps;
 mod background;
 mod bad_input;
 mod builds;
+mod chaos;
 mod dashboards;
 mod dev;
 mod farewell;
