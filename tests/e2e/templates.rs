@@ -64,6 +64,22 @@ async fn starts_after_the_first_are_forks() {
 }
 
 #[tokio::test]
+async fn a_signal_to_its_process_group_reaches_no_other_process_of_the_function() {
+    let source = Source::python(
+        "import os, signal\n\nstamp = os.urandom(8).hex()\n\n\ndef handler(event, context):\n    if event['rawQueryString'] == 'kill':\n        os.kill(0, signal.SIGKILL)\n    return [stamp, os.getpgrp() == os.getpid() == os.getsid(0)]\n",
+    );
+    let (server, _) = with_template(&source, ON_DEMAND).await;
+    let before = fresh(&server, "forked").await;
+    assert_eq!((before.start(), &before.json()[1]), ("forked", &true.into()));
+    let url = format!("{}?kill", server.function("forked"));
+    let killed = server.client().get(&url).await.expect("the server answers");
+    assert_eq!(killed.error(502), "function_exited");
+    let after = server.call("forked").await.good();
+    assert_eq!(after.start(), "forked");
+    assert_eq!(after.json(), before.json(), "the template lives on");
+}
+
+#[tokio::test]
 async fn a_fork_waits_for_the_next_call() {
     let (server, _) = with_template(&Source::python_body("    return os.getpid()"), &[]).await;
     let waiting = async || {

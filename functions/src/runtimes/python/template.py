@@ -118,6 +118,8 @@ class Kernel:
         """Confines a fork. After this it can do nothing that an executed function can't."""
         for tasks in slot.tasks:
             os.write(tasks, b"0")
+        # It was born into the process group of its template, where a signal to the group reaches that and every other fork.
+        check(libc.setsid(), "setsid")
         for namespace, kind in zip(slot.namespaces[1:], ENTERED):
             check(libc.setns(namespace, kind), "setns")
         check(libc.capset(self.capabilities_of_self, self.no_capabilities), "capset")
