@@ -21,6 +21,7 @@ mod lifecycle;
 mod limits;
 mod load;
 mod main_job;
+mod neighbours;
 mod openfaas;
 mod parked;
 mod pristine;

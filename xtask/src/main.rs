@@ -10,6 +10,7 @@ mod layers;
 mod lint;
 mod program;
 mod requirements;
+mod story;
 mod test;
 mod workspace;
 

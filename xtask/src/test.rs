@@ -102,14 +102,15 @@ fn in_order(mut tests: Vec<Executable>) -> Vec<Executable> {
 }
 
 /// The programs under test in a directory that every user may read: the workspace often lies in a home that only its owner enters.
-struct Shared {
+pub(crate) struct Shared {
     dir: tempfile::TempDir,
     e2e: PathBuf,
     e2e_package: PathBuf,
 }
 
 impl Shared {
-    fn copy(programs: &[Executable], end_to_end: &[&Executable]) -> Result<Self> {
+    /// Copies the programs; of the end-to-end tests the first is taken.
+    pub(crate) fn copy(programs: &[Executable], end_to_end: &[&Executable]) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("fn-test-bin-").tempdir()?;
         std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755))?;
         for name in ["fn", "loadtest", "floor"] {
@@ -125,6 +126,21 @@ impl Shared {
             e2e: e2e.path.clone(),
             e2e_package: e2e.package.clone(),
         })
+    }
+
+    /// One of the programs under test.
+    pub(crate) fn program(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The program of the end-to-end tests.
+    pub(crate) fn tests(&self) -> &Path {
+        &self.e2e
+    }
+
+    /// The directory in which they are to run.
+    pub(crate) fn package(&self) -> &Path {
+        &self.e2e_package
     }
 }
 
@@ -165,11 +181,10 @@ impl Session<'_> {
 
     fn end_to_end(&mut self, shared: &Shared, user: Option<&str>) -> Result<()> {
         self.program(&format!("end to end, {}", server_of(user)), || {
-            let bin = shared.dir.path();
-            let mut program = Program::new(&shared.e2e)
-                .dir(&shared.e2e_package)
-                .env("FN_TEST_BIN", bin.join("fn"))
-                .env("FN_TEST_LOADTEST_BIN", bin.join("loadtest"));
+            let mut program = Program::new(shared.tests())
+                .dir(shared.package())
+                .env("FN_TEST_BIN", shared.program("fn"))
+                .env("FN_TEST_LOADTEST_BIN", shared.program("loadtest"));
             if let Some(user) = user {
                 program = program.env("FN_TEST_USER", user);
             }
