@@ -77,6 +77,7 @@ fn confine(start: &Start<'_>) -> Result<(), StageError> {
     std::mem::forget((null, pids));
     descriptors::cloexec_from(FIRST_OF_ITS_OWN).at(Stage::Descriptors)?;
     worker::limit_resources()?;
+    worker::limit_open_files()?;
     worker::lower(Resource::RLIMIT_FSIZE, start.bind.file_bytes)?;
     worker::reset_signals()?;
     umask(Mode::from_bits_truncate(0o022));

@@ -98,6 +98,7 @@ pub(crate) fn run(start: Start<'_>) -> ! {
             let beside: Vec<BorrowedFd<'_>> = calls.iter().map(AsFd::as_fd).collect();
             packet::send(socket, &confined, &beside).at(Stage::Message)
         })
+        .and_then(|()| limit_open_files())
         .and_then(|()| packet::receive::<BindPlan>(socket).at(Stage::Message))
         .and_then(|message| match message {
             // Pid 1 is gone, so this one is about to be as well.
@@ -190,12 +191,18 @@ pub(super) fn lower(resource: Resource, value: u64) -> Result<(), StageError> {
     setrlimit(resource, value.min(hard), value.min(hard)).at(Stage::Rlimits)
 }
 
+/// Once nothing more is handed to pid 1: the limit is also what the kernel holds against all descriptors in flight of the user, and
+/// without subordinate ids the functions of all sandboxes are one user. They stop each other at this limit, and never us at ours.
+pub(super) fn limit_open_files() -> Result<(), StageError> {
+    lower(Resource::RLIMIT_NOFILE, OPEN_FILES)
+}
+
+/// All but open files.
 pub(super) fn limit_resources() -> Result<(), StageError> {
     let limits = [
         // Not 0: a handler of core dumps (`|` in core_pattern) runs as root of the host, outside of every limit, and is
         // called for 0 as well. For 1, and for 1 alone, the kernel calls none (do_coredump in fs/coredump.c).
         (Resource::RLIMIT_CORE, 1),
-        (Resource::RLIMIT_NOFILE, OPEN_FILES),
         (Resource::RLIMIT_MEMLOCK, LOCKED_BYTES),
         (Resource::RLIMIT_MSGQUEUE, LOCKED_BYTES),
         (Resource::RLIMIT_RTPRIO, 0),
