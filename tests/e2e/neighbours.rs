@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tests::{Reply, Server, Source, poll};
+use tests::{Reply, Server, Source, poll, processes};
 
 use attack::{ATTACKS, Attack, Ends};
 use meter::Measured;
@@ -81,6 +81,59 @@ async fn attacks_end_as_expected_and_neighbours_are_served() {
     }
     println!("{passed} passed, {} failed, {skipped} skipped", failures.len());
     assert!(failures.is_empty(), "{failures:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pipes_and_descriptors_in_flight_that_are_held_starve_nobody() {
+    // The kernel counts both for each user of the host, and without subordinate ids all sandboxes are one.
+    let server = Server::start().await;
+    let marker = processes::marker("holding");
+    let holder = Source::python(&include_str!("neighbours/holding.py").replace("@MARKER@", &marker));
+    let holders = 3;
+    server
+        .deploy("holder", &holder, &["--set", "timeout=60s", "--set", "scale.max=3"])
+        .await;
+    let holding: Vec<_> = (0..holders)
+        .map(|_| {
+            let (client, url) = (server.client().clone(), server.function("holder"));
+            tokio::spawn(async move { client.get(&url).await })
+        })
+        .collect();
+    poll::until("all of them to hold what they got", async || {
+        (processes::marked(&marker).len() == holders).then_some(())
+    })
+    .await;
+
+    let body = vec![b'x'; 300 * 1024];
+    server.deploy("program", &Source::shell("cat"), &[]).await;
+    server
+        .deploy("handler", &Source::python_body("    return event['body']"), &[])
+        .await;
+    for name in ["program", "handler"] {
+        for _ in 0..2 {
+            let reply = server
+                .client()
+                .post_with(&server.function(name), &[("content-type", "text/plain")], body.clone())
+                .await
+                .expect("the server answers")
+                .good();
+            assert!(
+                reply.text().contains("xxxx") && reply.body.len() >= body.len(),
+                "{}",
+                reply.body.len()
+            );
+            reply.is_cold();
+            server.evict(name).await;
+        }
+    }
+    server.evict("holder").await;
+    for held in holding {
+        let reply = held
+            .await
+            .expect("a caller does not panic")
+            .expect("the server answers");
+        assert_eq!(reply.error(502), "function_exited");
+    }
 }
 
 impl Fleet {
