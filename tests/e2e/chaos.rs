@@ -81,11 +81,17 @@ async fn kills_at_random_moments_lose_nothing() {
     for caller in callers {
         caller.await.expect("a caller does not panic");
     }
-    end(server, &load).await;
+    let place = end(server, &load).await;
 
     print!("{}", recoveries.table());
     print!("{}", load.ledger.account());
     let failed = load.ledger.broken();
+    if failed > 0 {
+        eprintln!(
+            "what its servers said:\n{}",
+            std::fs::read_to_string(place.log()).unwrap_or_default()
+        );
+    }
     assert_eq!(failed, 0, "{failed} invariants were broken; seed {seed}");
 }
 
@@ -155,7 +161,7 @@ async fn kill_below(server: &Server, kind: Kind, load: &Arc<Load>, random: &mut 
 }
 
 /// Ends the last server in order; nothing at all may be left.
-async fn end(server: Server, load: &Load) {
+async fn end(server: Server, load: &Load) -> Place {
     let standing = Standing::of_server(&server);
     let roots = server.cgroup_roots().to_vec();
     let family = processes::family(server.pid());
@@ -166,4 +172,5 @@ async fn end(server: Server, load: &Load) {
         load.ledger.breach(Promise::Ends, what);
     }
     standing.ended(&family, &roots, &place, &load.ledger).await;
+    place
 }

@@ -27,6 +27,8 @@ const EXPLAINED: &[&str] = &[
     "queue_full",
     "protocol_error",
 ];
+/// What a call may take. A busy machine takes half a minute to start everything anew: a call that reaches this was forgotten.
+const TIMEOUT: &str = "timeout=90s";
 /// The pause of one caller between two calls. It sets the rate and waits for nothing.
 const BETWEEN_CALLS: Duration = Duration::from_millis(25);
 /// Between two tries to get an answer after a kill.
@@ -314,6 +316,8 @@ impl Load {
             "--json",
             "--admin-socket",
             &socket,
+            "--set",
+            TIMEOUT,
         ];
         let Some(said) = within(program::run(server::binary(), args)).await else {
             let what = format!("the deploy of {} did not end", way.name());

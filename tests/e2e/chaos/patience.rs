@@ -4,8 +4,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-/// Longer than a function of the run may take and wait, so that what takes longer hangs.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+/// Longer than a call of the run may take and wait, so that what takes longer hangs.
+pub(super) const PATIENCE: Duration = Duration::from_secs(120);
 const TICK: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(10);
 
