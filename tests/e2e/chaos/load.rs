@@ -199,7 +199,7 @@ impl Load {
                 good.then_some(Ended::Good)
             }
             Ok(reply) => {
-                self.error(way, &reply);
+                self.error(way, &reply, losses);
                 Some(Ended::Typed)
             }
             // A reply whose head is out can't become an error any more: it is broken off, and the caller sees that.
@@ -216,13 +216,16 @@ impl Load {
         }
     }
 
-    fn error(&self, way: Way, reply: &Reply) {
+    fn error(&self, way: Way, reply: &Reply, losses: Moment) {
         let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let code = body["error"]["code"].as_str().unwrap_or_default();
         self.ledger.count(format!("error `{code}`"));
-        self.ledger.check(Promise::Errors, EXPLAINED.contains(&code), || {
-            format!("{}: {} {}", way.name(), reply.status, reply.text())
-        });
+        // The end of a server's connection may be seen before the end of its process.
+        let was_cut = code == "bad_reply" && way == Way::Http && self.losses.was_there_since(losses);
+        self.ledger
+            .check(Promise::Errors, was_cut || EXPLAINED.contains(&code), || {
+                format!("{}: {} {}", way.name(), reply.status, reply.text())
+            });
     }
 
     fn broken(&self, outage: Moment, what: impl FnOnce() -> String) {
@@ -237,11 +240,11 @@ impl Load {
     async fn async_calls(&self) {
         let ways = Way::ALL.iter().cycle();
         for way in ways.take_while(|_| !self.stopped.load(Ordering::SeqCst)) {
-            let outage = self.outage.now();
+            let (outage, losses) = (self.outage.now(), self.losses.now());
             let url = format!("{}/async-function/{}?async", self.url, way.name());
             match within(Client::tcp().post(&url, Vec::new())).await {
                 Some(Ok(reply)) if reply.status == 202 => self.ledger.count("async call accepted"),
-                Some(Ok(reply)) => self.error(*way, &reply),
+                Some(Ok(reply)) => self.error(*way, &reply, losses),
                 Some(Err(error)) => self.broken(outage, || format!("async {}: {error:?}", way.name())),
                 None => self
                     .ledger
