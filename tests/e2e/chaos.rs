@@ -95,7 +95,7 @@ async fn kills_at_random_moments_lose_nothing() {
     assert_eq!(failed, 0, "{failed} invariants were broken; seed {seed}");
 }
 
-/// Kills one after the other until the time is over.
+/// Kills one after the other until the time is over, and each kind at least once.
 async fn kill_for(
     duration: Duration,
     mut server: Server,
@@ -104,13 +104,15 @@ async fn kill_for(
     recoveries: &mut Recoveries,
 ) -> Server {
     let began = Instant::now();
-    let mut deck = Vec::new();
-    while began.elapsed() < duration {
+    let mut deck = random.shuffled(Kind::ALL);
+    let mut each_was_tried = false;
+    while !each_was_tried || began.elapsed() < duration {
         tokio::time::sleep(Duration::from_millis(200 + random.below(1300))).await;
         if deck.is_empty() {
             deck = random.shuffled(Kind::ALL);
         }
         let kind = deck.pop().expect("a deck that was just filled");
+        each_was_tried |= deck.is_empty();
         server = match kind {
             Kind::Gateway => kill_gateway(server, load, recoveries).await,
             _ => {

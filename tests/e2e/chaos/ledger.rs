@@ -179,9 +179,13 @@ impl Ledger {
         }
     }
 
-    /// How many promises were broken.
+    /// How many promises were broken, or never looked at.
     pub(super) fn broken(&self) -> usize {
-        self.pages().breaches.len()
+        let pages = self.pages();
+        let looked_at = |promise| pages.checks.contains_key(promise) || pages.skipped.contains_key(promise);
+        let all = Promise::ALL.iter();
+        all.filter(|promise| pages.breaches.contains_key(promise) || !looked_at(*promise))
+            .count()
     }
 
     /// What happened, and each promise with its outcome.
@@ -240,7 +244,7 @@ fn a_reply_of_the_wrong_revision_is_told() {
     assert!(ledger.may_answer(way, 3, 2, 3).is_err(), "a refused one");
     ledger.breach(Promise::Files, "a file");
     ledger.held(Promise::Hangs);
-    assert_eq!(ledger.broken(), 1);
+    assert_eq!(ledger.broken(), 10);
     let account = ledger.account();
     assert!(account.contains("failed: no blob, layer"), "{account}");
     assert!(
