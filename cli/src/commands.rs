@@ -31,6 +31,7 @@ mod list;
 mod logs;
 mod name;
 mod rm;
+mod scope;
 mod serve;
 mod show;
 
@@ -71,7 +72,12 @@ fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Failure> {
         Command::Evict(args) => wait(evict::run(&args, &client(&global)?, screen)),
         Command::Rm(args) => wait(rm::run(&args, &client(&global)?, screen)),
         Command::AwsEnv => wait(aws_env::run(&client(&global)?, screen)),
-        Command::Doctor => wait(doctor::run(&client(&global)?, screen)),
+        Command::Doctor => {
+            if Who::started_this() == Who::Ordinary {
+                scope::enter();
+            }
+            wait(doctor::run(&client(&global)?, screen))
+        }
     }
 }
 

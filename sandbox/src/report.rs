@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::detect::Detection;
 use crate::filter::policy::Subject;
 use crate::sys::{landlock, seccomp};
-use crate::{SubordinateIds, filter};
+use crate::{CgroupTree, SubordinateIds, filter};
 
 /// How far something is enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,7 +105,7 @@ fn limits(report: &mut HostReport, detection: &Detection) {
         ("cpu limit", &tree.cpu, "a function can't take the host's processors"),
         ("pids limit", &tree.pids, "a function can't fork without end"),
     ];
-    let delegate = delegation();
+    let delegate = delegation(tree);
     for (name, hierarchy, meaning) in rows {
         match hierarchy {
             Some(h) => report.push(
@@ -153,12 +153,14 @@ fn refusals(detection: &Detection, limit: &str) -> String {
     }
 }
 
-/// How this user gets groups of his own.
-fn delegation() -> String {
+/// How this user gets groups of his own, and where he has some, the controllers that they lack.
+fn delegation(tree: &CgroupTree) -> String {
     if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
-        return "systemd-run --user --scope -p Delegate=yes fn serve; for the cpu controller also put [Service] \
-                Delegate=cpu cpuset io memory pids into /etc/systemd/system/user@.service.d/delegate.conf; or start it as \
-                root, it becomes an unprivileged user by itself"
+        if tree.unified().is_some() {
+            return more_controllers();
+        }
+        return "systemd-run --user --scope -p Delegate=yes fn serve, from a login session of this user; or start it as root, \
+                it becomes an unprivileged user by itself"
             .into();
     }
     let user = user_name();
@@ -166,6 +168,15 @@ fn delegation() -> String {
         "sudo sh -c 'for c in memory cpu cpuacct pids; do mkdir -p /sys/fs/cgroup/$c/fn-{user} && chown -R {user} \
          /sys/fs/cgroup/$c/fn-{user}; done' && fn serve --cgroup-root /sys/fs/cgroup/memory/fn-{user}; or start it as root, \
          it becomes an unprivileged user by itself"
+    )
+}
+
+/// systemd hands further controllers to a user's manager, also while that runs.
+fn more_controllers() -> String {
+    let dir = "/etc/systemd/system/user@.service.d";
+    format!(
+        "sudo sh -c 'mkdir -p {dir} && printf \"[Service]\\nDelegate=cpu cpuset io memory pids\\n\" > {dir}/delegate.conf && \
+         systemctl daemon-reload'"
     )
 }
 
@@ -330,6 +341,20 @@ mod tests {
         assert_eq!(find_range(text, None, 1001), Some((200_000, 10)));
         assert_eq!(find_range(text, Some("b"), 7), None);
         assert_eq!(find_range(text, Some("c"), 7), None);
+    }
+
+    #[test]
+    fn the_fix_for_a_controller_is_one_line_that_a_shell_takes_whole() {
+        let fix = more_controllers();
+        assert!(
+            fix.starts_with("sudo sh -c '") && fix.ends_with("daemon-reload'"),
+            "{fix}"
+        );
+        assert_eq!(fix.matches('\'').count(), 2, "{fix}");
+        assert!(
+            fix.contains(r#"printf "[Service]\nDelegate=cpu cpuset io memory pids\n" >"#),
+            "{fix}"
+        );
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `fn doctor`: what this host can enforce, and the exact fix for what it can't.
 //!
 //! The server's own report counts when a server is running, because it was made with the server's user and cgroup.
-//! Without one, this process looks for itself. The exit code is 1 when something is not enforced at all.
+//! Without one, this process looks for itself, in the scope that a server of the same user would ask systemd for. The exit code is 1 when something is not enforced at all.
 
 use functions::runtimes::HostRuntimes;
 use nix::unistd::{getegid, geteuid};

@@ -13,17 +13,16 @@ use std::sync::Arc;
 
 use functions::Digest;
 use gateway::serve::{Opened, ServeConfig, ServeError};
-use sandbox::cgroup;
 use sandbox::detect::{Detection, Request, detect};
 use sandbox::privileges::{self, PrivilegeError};
 use tracing_subscriber::EnvFilter;
 use warm_pool::{Host, HostError, Started};
 
-use super::typed;
+use super::{scope, typed};
 use crate::args::{GlobalArgs, LogFormat, ServeArgs};
 use crate::exit::Exit;
 use crate::failure::{Explain, Failure};
-use crate::settings::{self, Env, ProcessEnv, Who};
+use crate::settings::{self, ProcessEnv, Who};
 
 /// The places that a server needs.
 #[derive(Debug)]
@@ -69,7 +68,9 @@ fn become_user(user: Option<&str>, who: Who, places: &Places) -> Result<Detectio
     let detection = match (who, user) {
         (Who::Ordinary, Some(_)) => return Err(PrivilegeError::NotRoot.into()),
         (Who::Ordinary, None) => {
-            enter_scope(places);
+            if places.cgroup_root.is_none() {
+                scope::enter();
+            }
             detect(&request(None)).map_err(no_cgroups)?
         }
         (Who::Root, _) => {
@@ -88,19 +89,6 @@ fn become_user(user: Option<&str>, who: Who, places: &Places) -> Result<Detectio
 fn subtree_name(state_dir: &Path) -> String {
     let digest = Digest::of(state_dir.as_os_str().as_encoded_bytes()).to_string();
     format!("fn-{}", &digest[..8])
-}
-
-/// Where systemd keeps this process in a group that is not ours to split, starts over in one that is.
-fn enter_scope(places: &Places) {
-    let files =
-        ["/proc/self/mountinfo", "/proc/self/cgroup"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
-    let mounted = cgroup::mounts::parse(&files[0], &files[1]);
-    let variable = |name: &str| ProcessEnv.var(name)?.into_string().ok();
-    if places.cgroup_root.is_none() && cgroup::scope::would_help(&mounted, variable) {
-        // It returns only when it failed; the report then says which limits are missing.
-        let error = cgroup::scope::enter(std::env::args_os().skip(1));
-        eprintln!("warning: systemd gave no scope of our own: {error}");
-    }
 }
 
 fn no_cgroups(cause: std::io::Error) -> Failure {

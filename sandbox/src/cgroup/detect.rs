@@ -133,7 +133,7 @@ fn bases(mounted: &[Mounted], request: &Request<'_>) -> Vec<PathBuf> {
 }
 
 /// Whether another process than this one stands in `dir`.
-fn is_shared(dir: &Path) -> bool {
+pub(super) fn is_shared(dir: &Path) -> bool {
     let own = std::process::id().to_string();
     fs::read_to_string(dir.join("cgroup.procs")).is_ok_and(|pids| pids.lines().any(|pid| pid != own))
 }
