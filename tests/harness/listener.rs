@@ -66,7 +66,7 @@ impl Listener {
 
     /// The next request. A test without one fails by its own deadline.
     pub async fn next(&mut self) -> Seen {
-        let waited = tokio::time::timeout(crate::poll::PATIENCE, self.seen.recv()).await;
+        let waited = tokio::time::timeout(crate::poll::patience(), self.seen.recv()).await;
         waited.expect("a request comes in time").expect("the task lives")
     }
 }
