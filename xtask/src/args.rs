@@ -1,12 +1,14 @@
 //! What was typed after `cargo xtask`, and which command answers it.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{abuse, demo, layers, lint, story, test};
+use crate::{abuse, demo, layers, lint, story, test, vm};
 
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", about = "The developer's tool of this workspace")]
@@ -18,7 +20,11 @@ struct Args {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Build everything, start a server, deploy the examples, call each cold and warm, and check all of it
-    Demo,
+    Demo {
+        /// Build nothing: take the programs and the examples from this directory, as `cargo xtask vm` puts them together
+        #[arg(long, value_name = "DIR")]
+        prebuilt: Option<PathBuf>,
+    },
     /// Run every check and every test: lint, unit tests, then the end-to-end tests
     Test {
         /// Run only the tests whose name contains this text; the lint is left out then
@@ -48,26 +54,37 @@ enum Command {
     Layers,
     /// Check formatting, clippy, the layers and the list of dependencies
     Lint,
+    /// Boot Debian 12 under software emulation and run there, as its ordinary user, what shows that fn works on such a machine
+    Vm(vm::Options),
 }
 
 /// Runs the command that was typed. 0: everything held. 1: something did not, and the last lines say what.
 pub(crate) fn run() -> ExitCode {
     let args = Args::parse();
-    let done = Workspace::find().and_then(|workspace| match args.command {
-        Command::Demo => demo::run(&workspace),
-        Command::Test { filter } => test::run(&workspace, filter.as_deref()),
-        Command::Abuse { filter } => abuse::run(&workspace, filter.as_deref()),
-        Command::Chaos { duration, seed } => story::run(&workspace, &story::chaos(duration, seed)),
-        Command::Neighbours { duration } => story::run(&workspace, &story::neighbours(duration)),
-        Command::Layers => layers::run(&workspace),
-        Command::Lint => lint::run(&workspace),
-    });
+    let done = match args.command {
+        // There may be neither cargo nor a workspace.
+        Command::Demo { prebuilt: Some(dir) } => demo::run(demo::Source::Prebuilt(&dir)),
+        command => Workspace::find().and_then(|workspace| in_workspace(&workspace, command)),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+fn in_workspace(workspace: &Workspace, command: Command) -> Result<()> {
+    match command {
+        Command::Demo { .. } => demo::run(demo::Source::Workspace(workspace)),
+        Command::Test { filter } => test::run(workspace, filter.as_deref()),
+        Command::Abuse { filter } => abuse::run(workspace, filter.as_deref()),
+        Command::Chaos { duration, seed } => story::run(workspace, &story::chaos(duration, seed)),
+        Command::Neighbours { duration } => story::run(workspace, &story::neighbours(duration)),
+        Command::Layers => layers::run(workspace),
+        Command::Lint => lint::run(workspace),
+        Command::Vm(options) => vm::run(workspace, &options),
     }
 }
 

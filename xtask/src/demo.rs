@@ -8,7 +8,7 @@
 //! requirements -> build -> serve -> deploy -> cold, warm -> scale to zero -> compare -> metrics -> stop -> nothing left
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -23,6 +23,9 @@ mod leftovers;
 mod poll;
 mod server;
 mod shown;
+mod stage;
+
+pub(crate) use stage::stage;
 
 use call::Reply;
 use examples::{EXAMPLES, Example};
@@ -31,28 +34,67 @@ use server::Server;
 /// How long a function that was called may take to be gone: its idle time of 2 s and then some, on a busy machine.
 const TO_ZERO: Duration = Duration::from_secs(60);
 
-/// What was built.
+/// Where the programs and the examples come from.
+pub(crate) enum Source<'a> {
+    /// They are built.
+    Workspace(&'a Workspace),
+    /// They lie in this directory, as `stage` puts them together.
+    Prebuilt(&'a Path),
+}
+
+/// What is demonstrated.
 struct Programs {
     serve: PathBuf,
     loadtest: PathBuf,
     floor: PathBuf,
     rust_example: PathBuf,
+    /// The directory of the examples.
+    examples: PathBuf,
+}
+
+impl Programs {
+    fn prebuilt(dir: &Path) -> Self {
+        Self {
+            serve: dir.join("fn"),
+            loadtest: dir.join("loadtest"),
+            floor: dir.join("floor"),
+            rust_example: dir.join(examples::RUST),
+            examples: dir.join("examples"),
+        }
+    }
+
+    /// What is deployed of an example.
+    fn of(&self, example: &Example) -> PathBuf {
+        match example.dir {
+            examples::RUST => self.rust_example.clone(),
+            dir => self.examples.join(dir),
+        }
+    }
 }
 
 /// Runs the whole demonstration.
-pub(crate) fn run(workspace: &Workspace) -> Result<()> {
-    for missing in requirements::ensure(Purpose::Demo)? {
+pub(crate) fn run(source: Source<'_>) -> Result<()> {
+    let purpose = match source {
+        Source::Workspace(_) => Purpose::Demo,
+        Source::Prebuilt(_) => Purpose::PrebuiltDemo,
+    };
+    for missing in requirements::ensure(purpose)? {
         eprintln!(
             "{} is missing, and the demonstration works without it; it comes with\n  {}",
             missing.name, missing.remedy
         );
     }
-    shown::step("build");
-    let programs = build(workspace)?;
+    let programs = match source {
+        Source::Workspace(workspace) => {
+            shown::step("build");
+            build(workspace)?
+        }
+        Source::Prebuilt(dir) => Programs::prebuilt(dir),
+    };
     shown::step("serve");
     let mut server = Server::start(&programs)?;
     let watch = leftovers::Watch::begin(server.pid(), server.group_name())?;
-    if let Err(error) = show(workspace, &server, &programs, &watch) {
+    if let Err(error) = show(&server, &programs, &watch) {
         eprintln!("\nthe end of the server's log:\n{}", server.log_end());
         return Err(error);
     }
@@ -67,20 +109,16 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
 }
 
 /// Everything between the start and the stop of the server.
-fn show(workspace: &Workspace, server: &Server, programs: &Programs, watch: &leftovers::Watch) -> Result<()> {
+fn show(server: &Server, programs: &Programs, watch: &leftovers::Watch) -> Result<()> {
     shown::step("deploy the examples and call each cold and warm");
     let mut rows = Vec::new();
     for example in EXAMPLES {
-        let path = match example.dir {
-            examples::RUST => programs.rust_example.clone(),
-            dir => workspace.root().join("functions/examples").join(dir),
-        };
-        server.deploy(example.name, &path, &[])?;
+        server.deploy(example.name, &programs.of(example), &[])?;
         rows.push(cold_and_warm(server, example)?);
         watch.look()?;
     }
     shown::step("let one scale to zero and call it again");
-    scale_to_zero(workspace, server)?;
+    scale_to_zero(programs, server)?;
     shown::step("cold against warm, under load");
     compare(server)?;
     watch.look()?;
@@ -111,11 +149,22 @@ fn build(workspace: &Workspace) -> Result<Programs> {
             .path
             .clone())
     };
-    let manifest = workspace
-        .root()
-        .join("functions/examples")
-        .join(examples::RUST)
-        .join("Cargo.toml");
+    Ok(Programs {
+        serve: bin("fn")?,
+        loadtest: bin("loadtest")?,
+        floor: bin("floor")?,
+        rust_example: rust_example(workspace)?,
+        examples: examples_of(workspace),
+    })
+}
+
+fn examples_of(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("functions/examples")
+}
+
+/// Builds the example that is a program, and returns that.
+fn rust_example(workspace: &Workspace) -> Result<PathBuf> {
+    let manifest = examples_of(workspace).join(examples::RUST).join("Cargo.toml");
     let target = workspace.target().join("examples");
     let manifest = manifest.to_str().context("the path of the workspace is not UTF-8")?;
     let target = target
@@ -129,17 +178,10 @@ fn build(workspace: &Workspace) -> Result<Programs> {
         "--target-dir",
         target,
     ])?;
-    let rust_example = example
+    let program = example
         .first()
-        .with_context(|| format!("cargo built no program of {manifest}"))?
-        .path
-        .clone();
-    Ok(Programs {
-        serve: bin("fn")?,
-        loadtest: bin("loadtest")?,
-        floor: bin("floor")?,
-        rust_example,
-    })
+        .with_context(|| format!("cargo built no program of {manifest}"))?;
+    Ok(program.path.clone())
 }
 
 fn cold_and_warm(server: &Server, example: &Example) -> Result<shown::Row> {
@@ -193,15 +235,14 @@ fn expect(example: &Example, reply: &Reply) -> Result<()> {
     Ok(())
 }
 
-fn scale_to_zero(workspace: &Workspace, server: &Server) -> Result<()> {
+fn scale_to_zero(programs: &Programs, server: &Server) -> Result<()> {
     let example = Example {
         name: "sleepy",
         ..EXAMPLES[0]
     };
-    let path = workspace.root().join("functions/examples").join(example.dir);
     server.deploy(
         example.name,
-        &path,
+        &programs.of(&example),
         &["--set", "idle=2s", "--set", "scale.keep=nothing"],
     )?;
     let before = server.call(&example)?;

@@ -12,6 +12,7 @@ mod program;
 mod requirements;
 mod story;
 mod test;
+mod vm;
 mod workspace;
 
 fn main() -> std::process::ExitCode {

@@ -17,7 +17,11 @@ mod no_services;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     Demo,
+    /// The demonstration of programs that are built already.
+    PrebuiltDemo,
     Tests,
+    /// The stock machine.
+    Machine,
 }
 
 /// Something that is missing and that the purpose can be reached without, in part.
@@ -33,6 +37,8 @@ struct Requirement {
     /// It is there when each of these is.
     all_of: &'static [Seen],
     packages: &'static [&'static str],
+    /// The purposes for which it is looked for.
+    wanted_for: &'static [Purpose],
     /// The purposes that can't be reached at all without it.
     vital_for: &'static [Purpose],
 }
@@ -45,7 +51,7 @@ enum Seen {
     OnPath(&'static str),
 }
 
-use Purpose::{Demo, Tests};
+use Purpose::{Demo, Machine, PrebuiltDemo, Tests};
 use Seen::{At, OnPath};
 
 const REQUIREMENTS: &[Requirement] = &[
@@ -53,60 +59,96 @@ const REQUIREMENTS: &[Requirement] = &[
         name: "a C compiler",
         all_of: &[OnPath("cc")],
         packages: &["gcc", "libc6-dev"],
-        vital_for: &[Demo, Tests],
+        wanted_for: &[Demo, Tests, Machine],
+        vital_for: &[Demo, Tests, Machine],
     },
     Requirement {
         name: "python3",
         all_of: &[At("/usr/bin/python3")],
         packages: &["python3"],
-        vital_for: &[Demo, Tests],
+        wanted_for: &[Demo, PrebuiltDemo, Tests, Machine],
+        vital_for: &[Demo, PrebuiltDemo, Tests, Machine],
     },
     Requirement {
         name: "node",
         all_of: &[At("/usr/bin/node")],
         packages: &["nodejs"],
-        vital_for: &[Demo, Tests],
+        wanted_for: &[Demo, PrebuiltDemo, Tests],
+        vital_for: &[Demo, PrebuiltDemo, Tests],
     },
     Requirement {
         name: "curl",
         all_of: &[OnPath("curl")],
         packages: &["curl"],
-        vital_for: &[Demo],
+        wanted_for: &[Demo, PrebuiltDemo, Tests],
+        vital_for: &[Demo, PrebuiltDemo],
     },
     Requirement {
         name: "pip",
         all_of: &[OnPath("pip3")],
         packages: &["python3-pip"],
-        vital_for: &[Demo],
+        wanted_for: &[Demo, Tests, Machine],
+        vital_for: &[Demo, Machine],
     },
     Requirement {
         name: "npm",
         all_of: &[OnPath("npm")],
         packages: &["npm"],
-        vital_for: &[Demo],
+        wanted_for: &[Demo, Tests, Machine],
+        vital_for: &[Demo, Machine],
     },
     Requirement {
         name: "newuidmap",
         all_of: &[OnPath("newuidmap")],
         packages: &["uidmap"],
+        wanted_for: &[Demo, PrebuiltDemo, Tests],
         vital_for: &[],
     },
     Requirement {
         name: "prometheus",
         all_of: &[OnPath("prometheus"), OnPath("promtool")],
         packages: &["prometheus"],
+        wanted_for: &[Demo, Tests],
         vital_for: &[],
+    },
+    Requirement {
+        name: "qemu-system-x86_64",
+        all_of: &[OnPath("qemu-system-x86_64")],
+        packages: &["qemu-system-x86"],
+        wanted_for: &[Machine],
+        vital_for: &[Machine],
+    },
+    Requirement {
+        name: "mmdebstrap",
+        all_of: &[OnPath("mmdebstrap")],
+        packages: &["mmdebstrap"],
+        wanted_for: &[Machine],
+        vital_for: &[Machine],
+    },
+    Requirement {
+        name: "mkfs.ext4",
+        all_of: &[OnPath("mkfs.ext4")],
+        packages: &["e2fsprogs"],
+        wanted_for: &[Machine],
+        vital_for: &[Machine],
+    },
+    Requirement {
+        name: "ssh",
+        all_of: &[OnPath("ssh"), OnPath("ssh-keygen")],
+        packages: &["openssh-client"],
+        wanted_for: &[Machine],
+        vital_for: &[Machine],
     },
 ];
 
 /// Makes sure that everything vital for `purpose` is there, and returns what else is missing.
 pub(crate) fn ensure(purpose: Purpose) -> Result<Vec<Missing>> {
-    let missing = missing();
+    let missing = missing(purpose);
     if missing.is_empty() {
         return Ok(Vec::new());
     }
     if Uid::effective().is_root() {
-        install(&missing)?;
+        install(&missing, purpose)?;
         return Ok(Vec::new());
     }
     let vital: Vec<_> = missing
@@ -130,9 +172,10 @@ pub(crate) fn ensure(purpose: Purpose) -> Result<Vec<Missing>> {
         .collect())
 }
 
-fn missing() -> Vec<&'static Requirement> {
+fn missing(purpose: Purpose) -> Vec<&'static Requirement> {
     REQUIREMENTS
         .iter()
+        .filter(|requirement| requirement.wanted_for.contains(&purpose))
         .filter(|requirement| !requirement.all_of.iter().all(Seen::is_there))
         .collect()
 }
@@ -168,7 +211,7 @@ fn command(missing: &[&Requirement]) -> String {
     )
 }
 
-fn install(wanted: &[&Requirement]) -> Result<()> {
+fn install(wanted: &[&Requirement], purpose: Purpose) -> Result<()> {
     if !Path::new("/usr/bin/apt-get").exists() {
         bail!(
             "missing: {}. This is no Debian, so install them by hand, the programs in /usr/bin",
@@ -182,7 +225,7 @@ fn install(wanted: &[&Requirement]) -> Result<()> {
         .into_iter()
         .chain(packages(wanted));
     apt_get(&install.collect::<Vec<_>>())?;
-    let still = missing();
+    let still = missing(purpose);
     if !still.is_empty() {
         bail!("still missing after the installation: {}", names(&still));
     }
@@ -210,6 +253,26 @@ mod tests {
             command(&wanted),
             "sudo apt-get update && sudo apt-get install --yes --no-install-recommends nodejs prometheus"
         );
+    }
+
+    #[test]
+    fn what_is_vital_is_looked_for() {
+        for one in REQUIREMENTS {
+            assert!(
+                one.vital_for.iter().all(|purpose| one.wanted_for.contains(purpose)),
+                "{}",
+                one.name
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_stock_machine_needs_an_emulator() {
+        let one = REQUIREMENTS
+            .iter()
+            .find(|one| one.name == "qemu-system-x86_64")
+            .unwrap();
+        assert_eq!(one.wanted_for, [Machine]);
     }
 
     #[test]

@@ -18,8 +18,8 @@ use crate::workspace::{Executable, Workspace};
 
 mod account;
 mod signals;
-mod skips;
-mod tally;
+pub(crate) mod skips;
+pub(crate) mod tally;
 
 use signals::Signals;
 use skips::{Runner, Skip};

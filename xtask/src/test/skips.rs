@@ -7,11 +7,11 @@ use anyhow::{Context, Result, bail};
 
 /// One test that did not test.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Skip {
-    pub(super) name: String,
-    pub(super) reason: String,
+pub(crate) struct Skip {
+    pub(crate) name: String,
+    pub(crate) reason: String,
     /// The program of tests it belongs to, and as whom that ran.
-    pub(super) stage: String,
+    pub(crate) stage: String,
 }
 
 /// Who runs the tests.
@@ -21,13 +21,18 @@ pub(super) enum Runner {
     User,
 }
 
-/// The skips that tests wrote down as `name: reason`, one a line. No file means that none was.
+/// The skips in the file in which tests write them down. No file means that none was.
 pub(super) fn recorded(path: &Path, stage: &str) -> Result<Vec<Skip>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error).context("cannot read the list of skips"),
     };
+    parse(&text, stage)
+}
+
+/// Lines of `name: reason`, as tests write them.
+pub(crate) fn parse(text: &str, stage: &str) -> Result<Vec<Skip>> {
     text.lines()
         .map(|line| {
             let (name, reason) = line

@@ -5,18 +5,18 @@ const CHILD: &str = "a child of ";
 
 /// The sum over any number of programs.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
-    pub(super) passed: usize,
-    pub(super) failed: usize,
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
     /// The name of every test that failed.
-    pub(super) failures: Vec<String>,
+    pub(crate) failures: Vec<String>,
     /// Name and reason of every test that is marked as ignored.
-    pub(super) ignored: Vec<(String, String)>,
+    pub(crate) ignored: Vec<(String, String)>,
 }
 
 impl Tally {
     /// Takes one line of output into account.
-    pub(super) fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         if let Some(counts) = line.strip_prefix("test result: ") {
             self.passed += count(counts, " passed");
             self.failed += count(counts, " failed");
@@ -33,12 +33,12 @@ impl Tally {
     }
 
     /// Counts a program that ended badly without naming a test: it crashed, or was killed.
-    pub(super) fn broke(&mut self, program: &str, status: &str) {
+    pub(crate) fn broke(&mut self, program: &str, status: &str) {
         self.failed += 1;
         self.failures.push(format!("{program}: ended with {status}"));
     }
 
-    pub(super) fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
         self.failures.extend(other.failures);
