@@ -143,7 +143,7 @@ fn whole(machine: &Machine, before: &[&str]) -> Result<()> {
 
 /// A server that is started with `args`, called once and stopped.
 fn serving(machine: &Machine, before: &[&str], args: &[&str]) -> Result<Said> {
-    machine.user(&[before, &["/srv/fn/serve-once.sh"], args].concat())
+    machine.user(&[before, &["sh", "/srv/fn/serve-once.sh"], args].concat())
 }
 
 fn serves(said: &Said) -> Result<()> {

@@ -37,7 +37,23 @@ pub(super) const SUITES: &[Suite] = &[
     },
 ];
 
-const NOT_HERE: &[(&str, &str)] = &[];
+const NOT_HERE: &[(&str, &str)] = &[
+    ("builds::", "the machine has no pip, no npm and no network"),
+    ("fdk::the_fdk_for", "the FDKs come from PyPI and npm"),
+    ("http::frameworks::", "the servers come from PyPI and npm"),
+    (
+        "dashboards::the_dashboard",
+        "the dashboards are not on the disk of programs",
+    ),
+    (
+        "http::a_server_outlives_its_slow_calls_but_not_if_it_answers_nobody",
+        "its function has one second, in which an emulated Python does not start",
+    ),
+    (
+        "http::h2c::a_call_that_ends_badly_harms_no_other",
+        "its function has two seconds, in which an emulated Python does not start",
+    ),
+];
 
 /// How much longer than elsewhere a test may wait: emulated code is ten to twenty times slower.
 const PATIENCE: &str = "10";
