@@ -4,7 +4,8 @@
 set -eu
 here=$(dirname "$0")
 place=$(mktemp -d)
-trap 'rm -rf "$place"' EXIT
+# What is deployed is unpacked so that not even its owner writes to it.
+trap 'chmod -R u+w "$place" && rm -rf "$place"' EXIT
 socket=$place/admin.sock
 "$here/fn" serve --listen 127.0.0.1:0 --state-dir "$place/state" --admin-socket "$socket" "$@" > "$place/log" 2>&1 &
 server=$!
