@@ -22,10 +22,11 @@ const NO_MANAGER: &[&str] = &["env", "--unset=XDG_RUNTIME_DIR", "--unset=DBUS_SE
 /// What the kernel of Debian 12 can't do in full, whatever is delegated.
 const WEAKER: &[&str] = &["tmpfs attributes", "landlock"];
 
-/// Where systemd reads what it hands to the managers of users. The fix that doctor prints writes the same file.
+/// Leaves the managers of users less than Debian does, in the file that the fix of doctor writes. A controller that is in use below can't be
+/// taken away, so the manager starts anew.
 const WITHHELD: &str = "mkdir -p /etc/systemd/system/user@.service.d && \
     printf '[Service]\\nDelegate=\\nDelegate=memory pids\\n' > /etc/systemd/system/user@.service.d/delegate.conf && \
-    systemctl daemon-reload";
+    systemctl daemon-reload && systemctl restart user@1000.service";
 
 /// Runs all of the checks.
 pub(super) fn check(machine: &Machine, account: &mut Account) -> Result<()> {
