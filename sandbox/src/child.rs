@@ -4,6 +4,7 @@
 //!
 //! All are copies of the single-threaded spawner, so any code may run in them; none ever returns into it.
 
+mod calls;
 pub(crate) mod cell;
 pub(crate) mod cell_slot;
 mod listening;
@@ -13,6 +14,7 @@ pub(crate) mod slot;
 mod tcp;
 pub(crate) mod template;
 pub(crate) mod visitor;
+mod watching;
 pub(crate) mod worker;
 
 use std::os::fd::OwnedFd;

@@ -9,6 +9,7 @@
 //! | `child` | what happens inside, before foreign code runs? |
 //! | [`sandbox`] | what does the host hold of it? |
 //! | [`reach`] | by which sockets do the host and what runs inside find each other? |
+//! | [`sighting`] | what is seen of what runs inside? |
 //! | [`slot`] | what of a sandbox can be built before it is known what runs in it? |
 //! | [`cell`] | how is a process copied into a sandbox instead of executed in it? |
 //! | [`parked`] | what can run in it before its code is known? |
@@ -36,6 +37,7 @@ pub mod reach;
 pub mod report;
 pub mod restrictions;
 pub mod sandbox;
+pub mod sighting;
 pub mod slot;
 pub mod spawner;
 pub mod stage;
@@ -54,6 +56,7 @@ pub use reach::ReachError;
 pub use report::HostReport;
 pub use restrictions::{InnerPath, InnerPathError, Restrictions};
 pub use sandbox::{Exit, LaunchError, Obituary, Phases, Sandbox};
+pub use sighting::{Peer, Sight, Sighting, Sightings, Watch};
 pub use slot::Slot;
 pub use spawner::{BaseFile, Spawner, SpawnerConfig, StartError, SubordinateIds};
 pub use stage::{Stage, StageError};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::filter::denial::DenialError;
 use crate::restrictions::{InnerPathError, Restrictions};
+use crate::sighting::Watch;
 
 /// A plan that can't be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -237,6 +238,9 @@ pub struct Plan {
     /// Whether the program may be asked to end, see [`crate::Sandbox::terminate`]. Costs pid 1 one capability over processes
     /// of its own sandbox.
     pub terminable: bool,
+    /// What of it is told, as far as the spawner watches that, see [`crate::sighting`]. Costs pid 1 the right to read the memory of processes of its
+    /// own sandbox, and the function a turn through pid 1 for each such call.
+    pub watch: Watch,
 }
 
 impl Plan {
@@ -315,6 +319,7 @@ impl Plan {
             hostname: self.hostname.clone(),
             tmp_bytes: self.tmp_bytes,
             layers: self.layers.clone(),
+            watch: self.watch,
         }
     }
 
@@ -333,6 +338,7 @@ impl Plan {
             lanes: self.lanes,
             listen: self.listen,
             terminable: self.terminable,
+            watch: self.watch,
         }
     }
 }
@@ -362,6 +368,7 @@ pub(crate) struct BindPlan {
     pub(crate) lanes: u8,
     pub(crate) listen: Option<NonZeroU16>,
     pub(crate) terminable: bool,
+    pub(crate) watch: Watch,
 }
 
 /// What a slot gets whose program was started ahead of it.
@@ -370,6 +377,7 @@ pub(crate) struct ShowPlan {
     pub(crate) hostname: String,
     pub(crate) tmp_bytes: u64,
     pub(crate) layers: Vec<LayerName>,
+    pub(crate) watch: Watch,
 }
 
 fn checked_name(what: &'static str, value: String) -> Result<String, PlanError> {
@@ -416,6 +424,7 @@ mod tests {
             lanes: 1,
             listen: None,
             terminable: false,
+            watch: Watch::default(),
         }
     }
 

@@ -273,7 +273,8 @@ fn filters(report: &mut HostReport) {
 fn tells_of_calls() -> io::Result<bool> {
     let tried = thread::Builder::new().spawn(|| {
         set_no_new_privs()?;
-        seccomp::attach_telling(&filter::program(Subject::Worker)).map(|calls| calls.is_some())
+        seccomp::attach_telling(&filter::program(Subject::Worker(crate::sighting::Watch::default())))
+            .map(|calls| calls.is_some())
     })?;
     tried.join().unwrap_or_else(|_panic| Err(io::ErrorKind::Other.into()))
 }

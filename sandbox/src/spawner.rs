@@ -36,9 +36,10 @@ use crate::cgroup::leaf::Leaf;
 use crate::child::Resident;
 use crate::packet;
 use crate::plan::{GroupName, Plan, Shape, SlotPlan};
-use crate::sandbox::{LaunchError, Obituary, Sandbox, SlotState};
+use crate::sandbox::{LaunchError, Obituary, Sandbox, SlotState, nonblocking};
+use crate::sighting::{Sightings, Watch};
 use crate::slot::Slot;
-use crate::stage::StageError;
+use crate::stage::{At, Stage, StageError};
 use crate::switches::{Layer, Switches};
 
 const INNER: &str = "inner";
@@ -66,7 +67,9 @@ pub fn main(entry: &str, arguments: &[String], residents: &[Resident]) -> i32 {
     };
     let outcome = process::read_config().and_then(|config| match arguments.first().map(String::as_str) {
         Some(OUTER) => outer::run(&config, &control, entry),
-        _ => serve::run(config, control.as_fd(), residents),
+        _ => crate::sys::descriptors::inherited(protocol::SIGHTINGS)
+            .at(Stage::Descriptors)
+            .and_then(|sightings| serve::run(config, control.as_fd(), sightings.as_fd(), residents)),
     });
     match outcome {
         Ok(()) => 0,
@@ -97,6 +100,8 @@ pub struct SpawnerConfig {
     pub subordinate: Option<SubordinateIds>,
     /// Layers that are off: none, but in the abuse suite.
     pub switches: Switches,
+    /// What any plan may have watched: all programs are stopped at these calls until pid 1 of their sandbox was told.
+    pub watch: Watch,
 }
 
 /// The spawner did not come up.
@@ -129,6 +134,8 @@ struct Shared {
     current: watch::Receiver<Option<Arc<Connection>>>,
     slots: Arc<Slots>,
     next: AtomicU64,
+    /// What the sandboxes see, until somebody takes it.
+    sightings: Mutex<Option<Sightings>>,
     /// Makes leaf names differ from those of an earlier run whose leaves would not go.
     run: u32,
 }
@@ -181,7 +188,12 @@ impl Spawner {
             return Err(StartError::Root);
         }
         leave_out(&mut config.tree, config.switches);
-        let parent = Parent::start(&config).map_err(StartError::Process)?;
+        let (ours, theirs) = packet::pair().map_err(StartError::Process)?;
+        // Neither end is ever waited at: the one is polled, and pid 1 of a sandbox drops what there is no room for.
+        for end in [&ours, &theirs] {
+            nonblocking(end).map_err(StartError::Process)?;
+        }
+        let parent = Parent::start(&config, theirs).map_err(StartError::Process)?;
         let tree = config.tree;
         clear(&tree).await;
         let first = parent.connect().await?;
@@ -193,6 +205,7 @@ impl Spawner {
             current,
             slots,
             next: AtomicU64::new(1),
+            sightings: Mutex::new(Some(Sightings::new(ours))),
             run: std::process::id(),
         };
         Ok(Self {
@@ -315,6 +328,16 @@ impl Spawner {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(LaunchError::SpawnerGone),
             Err(error) => Err(LaunchError::Descriptors(Arc::new(error))),
         }
+    }
+
+    /// What is seen of what runs in the sandboxes of this spawner and of those that follow it; `None` at the second call. Who does not take it
+    /// does without: what was told stays unread.
+    pub fn take_sightings(&self) -> Option<Sightings> {
+        self.shared
+            .sightings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// Whether a spawner serves at this moment.

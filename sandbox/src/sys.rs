@@ -10,6 +10,7 @@ pub(crate) mod credentials;
 pub(crate) mod descriptors;
 pub(crate) mod landlock;
 pub(crate) mod loopback;
+pub(crate) mod memory;
 pub(crate) mod mounts;
 pub(crate) mod readiness;
 pub(crate) mod seccomp;

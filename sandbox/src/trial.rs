@@ -64,6 +64,7 @@ async fn run(config: SpawnerConfig) -> Result<String, Failure> {
         lanes: 1,
         listen: None,
         terminable: false,
+        watch: crate::sighting::Watch::default(),
     };
     let sandbox = spawner.launch(&plan).await.map_err(|error| match error {
         LaunchError::Stage { failure, .. } => Failure::Stage(failure),

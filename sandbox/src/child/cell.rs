@@ -29,8 +29,10 @@ use rustix::process::{WaitOptions, wait};
 use rustix::thread::CapabilitiesSecureBits;
 use serde::{Deserialize, Serialize};
 
+use super::calls::Calls;
 use super::slot::{self, FromSlot, PhaseMicros};
-use super::worker::{FromWorker, INNER_ID};
+use super::watching::{Lineage, Viewpoint, Watching, lineage};
+use super::worker::{Filters, FromWorker, INNER_ID};
 use super::{cell_slot, procfs, rootfs, template};
 use crate::packet;
 use crate::plan::{BindPlan, Rootfs, SlotPlan};
@@ -42,6 +44,7 @@ use crate::sys::{descriptors, loopback, seccomp};
 
 /// What a cell starts from.
 pub(crate) struct Start<'a> {
+    pub(crate) id: u64,
     pub(crate) plan: SlotPlan,
     pub(crate) bind: BindPlan,
     /// `tasks` files of the leaf of the template and of this process.
@@ -53,10 +56,13 @@ pub(crate) struct Start<'a> {
     pub(crate) orders: OwnedFd,
     pub(crate) announce: OwnedFd,
     pub(crate) log: OwnedFd,
+    /// Socket by which all sandboxes tell what they see.
+    pub(crate) sightings: BorrowedFd<'a>,
     /// A detached tree for each layer of the plan.
     pub(crate) layers: Vec<OwnedFd>,
     pub(crate) filter: &'a [seccomp::Instruction],
-    pub(crate) template_filter: &'a [seccomp::Instruction],
+    /// Those of the template.
+    pub(crate) template_filters: Filters<'a>,
 }
 
 /// What the host asks of a cell.
@@ -83,13 +89,16 @@ const TEMPLATE: i32 = 19_999;
 /// Pids of forks in the cell begin here, one for each slot. Below the smallest `pid_max` that is common.
 const FIRST_FORK: u64 = 20_000;
 const MOST_FORKS: u64 = 10_000;
+/// How many ancestors of a process are looked at to find whose it is.
+const MOST_ANCESTORS: usize = 32;
 
 const CONTROL: RawFd = 3;
 const SPAWNER: RawFd = 4;
 const ORDERS: RawFd = 5;
 const ANNOUNCE: RawFd = 6;
 const LOG: RawFd = 7;
-const FIRST_LAYER: RawFd = 8;
+const SIGHTINGS: RawFd = 8;
+const FIRST_LAYER: RawFd = 9;
 
 /// Runs as pid 1 of the cell, for good.
 pub(crate) fn run(start: Start<'_>) -> ! {
@@ -97,7 +106,7 @@ pub(crate) fn run(start: Start<'_>) -> ! {
     let start = ManuallyDrop::new(start);
     let outcome = own_descriptors(&start)
         .and_then(|()| stand(&start))
-        .and_then(|cell| cell.serve());
+        .and_then(|(cell, calls)| cell.serve(calls));
     if let Err(failure) = outcome
         && let Ok(control) = descriptors::inherited(CONTROL)
     {
@@ -125,13 +134,15 @@ fn own_descriptors(start: &Start<'_>) -> Result<(), StageError> {
         &start.announce,
         &start.log,
     ];
-    numbers.extend(own.into_iter().chain(&start.layers).map(AsRawFd::as_raw_fd));
+    numbers.extend(own.into_iter().map(AsRawFd::as_raw_fd));
+    numbers.push(start.sightings.as_raw_fd());
+    numbers.extend(start.layers.iter().map(AsRawFd::as_raw_fd));
     descriptors::place(&numbers, 0).at(Stage::Descriptors)?;
     drop(null);
     descriptors::close_from(numbers.len() as RawFd).at(Stage::Descriptors)
 }
 
-fn stand(start: &Start<'_>) -> Result<Cell, StageError> {
+fn stand(start: &Start<'_>) -> Result<(Cell, Calls), StageError> {
     let (control, spawner) = (descriptors::standing(CONTROL), descriptors::standing(SPAWNER));
     match packet::receive::<ToCell>(spawner).at(Stage::IdMap)? {
         Some((ToCell::Mapped, _)) => {}
@@ -153,23 +164,28 @@ fn stand(start: &Start<'_>) -> Result<Cell, StageError> {
             log: LOG,
             bind: &start.bind,
             plan: &start.plan,
-            filter: start.template_filter,
+            filters: start.template_filters,
+            watched: start.bind.watch.any(),
         }),
     }
     // Nobody but the template reads its orders.
     for number in [ORDERS, LOG] {
         drop(descriptors::inherited(number).at(Stage::Descriptors)?);
     }
-    follow(ours.as_fd())?;
-    packet::send(control, &FromSlot::Bound(PhaseMicros::default()), &[]).at(Stage::Message)?;
-    Ok(Cell {
+    let cell = Cell {
+        id: start.id,
         control,
         spawner,
         signals,
         filter: start.filter.to_vec(),
         slots: HashMap::new(),
         inits: HashMap::new(),
-    })
+    };
+    let mut calls = Calls::watched_by(Watching::by(descriptors::standing(SIGHTINGS)));
+    follow(ours.as_fd(), &mut calls, &cell)?;
+    calls.watching().begin(start.bind.watch);
+    packet::send(control, &FromSlot::Bound(PhaseMicros::default()), &[]).at(Stage::Message)?;
+    Ok((cell, calls))
 }
 
 fn take_identity(hostname: &str) -> Result<(), StageError> {
@@ -200,12 +216,13 @@ fn build_root(start: &Start<'_>) -> Result<(), StageError> {
     rootfs::bind(Rootfs::ReadOnly, &start.bind.layers)
 }
 
-/// Waits until the template is executed.
-fn follow(template: BorrowedFd<'_>) -> Result<(), StageError> {
+/// Waits until the template is executed, and lets it be.
+fn follow(template: BorrowedFd<'_>, calls: &mut Calls, cell: &Cell) -> Result<(), StageError> {
     let mut starting = false;
     loop {
+        slot::until_said(template, calls, cell)?;
         match packet::receive::<FromWorker>(template).at(Stage::Message)? {
-            Some((FromWorker::Confined { .. }, _)) => {}
+            Some((FromWorker::Confined { tells, .. }, beside)) => slot::heed(calls, tells, beside)?,
             Some((FromWorker::Starting, _)) => starting = true,
             Some((FromWorker::Failed(failure), _)) => return Err(failure),
             None if starting => return Ok(()),
@@ -216,6 +233,7 @@ fn follow(template: BorrowedFd<'_>) -> Result<(), StageError> {
 
 /// A cell that stands.
 struct Cell {
+    id: u64,
     control: BorrowedFd<'static>,
     spawner: BorrowedFd<'static>,
     signals: SignalFd,
@@ -234,20 +252,32 @@ struct Tenant {
 }
 
 impl Cell {
-    fn serve(mut self) -> Result<(), StageError> {
+    fn serve(mut self, mut calls: Calls) -> Result<(), StageError> {
         loop {
             self.reap()?;
-            let mut all = [
-                PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
-                PollFd::new(self.spawner, PollFlags::POLLIN),
-                PollFd::new(self.control, PollFlags::POLLIN),
+            let all = [
+                Some(self.signals.as_fd()),
+                Some(self.spawner),
+                Some(self.control),
+                calls.told(),
             ];
+            let mut all: Vec<PollFd<'_>> = all
+                .into_iter()
+                .flatten()
+                .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+                .collect();
             match poll(&mut all, PollTimeout::NONE) {
                 Err(nix::Error::EINTR) => continue,
                 other => other.at(Stage::Worker)?,
             };
-            let [_, from_spawner, from_host] = all.map(|one| one.any().unwrap_or(true));
+            let seen = |at: usize| all.get(at).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+            let (from_spawner, from_host, told) = (!seen(1).is_empty(), !seen(2).is_empty(), seen(3));
             while self.signals.read_signal().at(Stage::Worker)?.is_some() {}
+            if told.contains(PollFlags::POLLIN) {
+                calls.answer(&self)?;
+            } else if !told.is_empty() {
+                calls.end();
+            }
             if from_spawner {
                 match packet::receive::<ToCell>(self.spawner).at(Stage::Message)? {
                     None => return Ok(()),
@@ -288,6 +318,12 @@ impl Cell {
                 }
             }
         }
+    }
+
+    /// The slot whose pid 1, or whose fork, has this pid.
+    fn slot_of(&self, process: i32) -> Option<u64> {
+        let init = self.inits.get(&process).copied();
+        init.or_else(|| self.slot_of_fork(process))
     }
 
     fn say(&self, message: &FromCell) -> Result<(), StageError> {
@@ -343,6 +379,27 @@ impl Cell {
 
     fn slot_of_fork(&self, pid: i32) -> Option<u64> {
         self.slots.keys().copied().find(|id| fork_pid(*id) == pid)
+    }
+}
+
+impl Viewpoint for Cell {
+    /// By its ancestors. One that is the template's, or whose ancestors can't be followed, is of the cell.
+    fn sandbox_of(&self, pid: i32) -> u64 {
+        let mut pid = pid;
+        for _ in 0..MOST_ANCESTORS {
+            let Some(Lineage { process, parent }) = lineage(pid) else {
+                break;
+            };
+            if let Some(slot) = self.slot_of(process) {
+                return slot;
+            }
+            pid = parent;
+        }
+        self.id
+    }
+
+    fn is_own(&self, _pid: i32, _path: &str) -> bool {
+        false
     }
 }
 

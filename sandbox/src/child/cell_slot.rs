@@ -14,9 +14,10 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{sethostname, setsid};
 use serde::{Deserialize, Serialize};
 
-use super::listening::Listening;
+use super::calls::Calls;
 use super::rootfs;
 use super::slot::{self, FromSlot};
+use super::watching::Viewpoint;
 use super::worker::{self, INNER_ID};
 use crate::packet;
 use crate::plan::SlotPlan;
@@ -118,7 +119,21 @@ fn serve(start: &Start, announce: BorrowedFd<'_>, filter: &[seccomp::Instruction
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     seccomp::attach(filter).at(Stage::Filter)?;
     packet::send(control, &FromSlot::Ready, &[]).at(Stage::Message)?;
-    slot::reap(control, None, &mut Listening::default()).map(drop)
+    // The calls of what runs here are told to pid 1 of the cell.
+    slot::reap(control, None, &mut Calls::default(), &Nobody).map(drop)
+}
+
+/// Of whom no call is heard here.
+struct Nobody;
+
+impl Viewpoint for Nobody {
+    fn sandbox_of(&self, _pid: i32) -> u64 {
+        0
+    }
+
+    fn is_own(&self, _pid: i32, _path: &str) -> bool {
+        false
+    }
 }
 
 /// Opened before anything is given up: afterwards nobody may look these up any more.

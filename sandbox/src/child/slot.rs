@@ -10,7 +10,7 @@
 //! The end of its control socket is the end of the sandbox: pid 1 exits and the kernel kills the rest. So is the end of the
 //! worker, also of one that is parked. It looks there while it waits and while it reaps; in between, and while it is frozen,
 //! only the spawner's kill reaches it. Three words do not end a sandbox that runs: the wish for a TCP socket ([`tcp`]), the wish to hear
-//! that something listens (`listening`), and that the worker be asked to end. They name nothing, so that nothing of what runs inside
+//! that something listens (`calls`), and that the worker be asked to end. They name nothing, so that nothing of what runs inside
 //! decides what pid 1 does. It lives in the outer user namespace, so it is never the one that foreign code runs
 //! in; foreign code inside can neither signal it (it is pid 1), nor trace it (it is not dumpable).
 
@@ -27,15 +27,18 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, fchown, sethostname, setsid};
 use rustix::process::{WaitOptions, wait};
+use rustix::thread::CapabilitySet;
 use serde::{Deserialize, Serialize};
 
+use super::calls::Calls;
 use super::cell::Holdings;
-use super::listening::Listening;
-use super::worker::{self, FromWorker, WorkerFilters, micros};
+use super::watching::{SIGHTINGS, Viewpoint, Watching, lineage};
+use super::worker::{self, Filters, FromWorker, micros};
 use super::{Resident, rootfs, tcp};
 use crate::packet;
-use crate::plan::{BindPlan, LayerName, Rootfs, ShowPlan, SlotPlan};
+use crate::plan::{BindPlan, LayerName, Program, Rootfs, ShowPlan, SlotPlan};
 use crate::sandbox::Exit;
+use crate::sighting::Watch;
 use crate::stage::{At, Stage, StageError};
 use crate::switches::{Layer, Switches};
 use crate::sys::clone::{Side, clone3};
@@ -86,17 +89,22 @@ pub(crate) struct PhaseMicros {
 
 /// What a slot starts from.
 pub(crate) struct Start<'a> {
+    pub(crate) id: u64,
     pub(crate) plan: SlotPlan,
     /// `tasks` files of the leaf.
     pub(crate) tasks: Vec<File>,
     /// Socket to the host.
     pub(crate) control: OwnedFd,
+    /// Socket by which all sandboxes tell what they see.
+    pub(crate) sightings: BorrowedFd<'a>,
     /// Id of foreign code in the outer user namespace.
     pub(crate) worker_id: u32,
     /// The filter of this process.
     pub(crate) filter: &'a [seccomp::Instruction],
     /// Those of the worker.
-    pub(crate) worker_filters: WorkerFilters<'a>,
+    pub(crate) worker_filters: Filters<'a>,
+    /// That of pid 1 where something is watched.
+    pub(crate) watcher_filter: &'a [seccomp::Instruction],
     pub(crate) residents: &'a [Resident],
     pub(crate) switches: Switches,
     /// Microseconds that the leaf took, and when the clone began.
@@ -136,7 +144,7 @@ pub(crate) fn run(start: Start<'_>) -> ! {
 /// Number of the control socket.
 const CONTROL: i32 = 3;
 
-/// Enters the leaf, then keeps only the control socket of all that the spawner had open. From here on the structures
+/// Enters the leaf, then keeps only the control socket and that of the sightings of all that the spawner had open. From here on the structures
 /// inherited from it name closed descriptors and are never dropped: this process ends by `exit`.
 fn own_descriptors(start: &Start<'_>) -> Result<BorrowedFd<'static>, StageError> {
     for mut file in &start.tasks {
@@ -148,9 +156,16 @@ fn own_descriptors(start: &Start<'_>) -> Result<BorrowedFd<'static>, StageError>
         .open("/dev/null")
         .at(Stage::Descriptors)?;
     let number = null.as_raw_fd();
-    descriptors::place(&[number, number, number, start.control.as_raw_fd()], 0).at(Stage::Descriptors)?;
+    let numbers = [
+        number,
+        number,
+        number,
+        start.control.as_raw_fd(),
+        start.sightings.as_raw_fd(),
+    ];
+    descriptors::place(&numbers, 0).at(Stage::Descriptors)?;
     drop(null);
-    descriptors::close_from(CONTROL + 1).at(Stage::Descriptors)?;
+    descriptors::close_from(SIGHTINGS + 1).at(Stage::Descriptors)?;
     Ok(descriptors::standing(CONTROL))
 }
 
@@ -182,8 +197,13 @@ fn serve(
     };
     drop(theirs);
 
-    let mut listening = Listening::default();
-    let confined = await_bind(control, ours.as_fd(), &mut listening)?;
+    let mut calls = Calls::watched_by(Watching::by(descriptors::standing(SIGHTINGS)));
+    let confined = await_bind(control, ours.as_fd(), &mut calls)?;
+    let mut inside = Inside {
+        id: start.id,
+        worker,
+        starts: None,
+    };
     if confined.is_some() {
         // It was built ahead: what that took is no part of the start that begins now.
         *phases = PhaseMicros::default();
@@ -192,6 +212,7 @@ fn serve(
         return Ok(None);
     };
     let mut listener = None;
+    let watch;
     match word {
         ToSlot::Bind(bind) => {
             let began = Instant::now();
@@ -200,21 +221,20 @@ fn serve(
             let began = Instant::now();
             listener = bind.listen.map(tcp::listen).transpose()?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
-            match bind.terminable {
-                true => worker::keep_kill()?,
-                false => worker::drop_capabilities()?,
-            }
-            phases.confine = follow(ours, told, &mut listening)?.unwrap_or_default();
+            worker::keep(kept(bind.terminable, bind.watch))?;
+            phases.confine = follow(ours, told, &mut calls, &inside)?.unwrap_or_default();
             phases.exec = micros(began.elapsed());
+            inside.starts = started_by_resident(bind.program, bind.argv);
+            watch = bind.watch;
         }
         ToSlot::Park(bind) => {
             // Where worker and store have one owner, the modes of the store don't keep the program out.
             rootfs::cover_store()?;
             let listener = bind.listen.map(tcp::listen).transpose()?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
-            follow(ours, told, &mut listening)?;
+            follow(ours, told, &mut calls, &inside)?;
             say_bound(control, *phases, listener)?;
-            let plan = match reap(control, Some(worker), &mut listening)? {
+            let plan = match reap(control, Some(worker), &mut calls, &inside)? {
                 Reaped::Ended(exit) => return Ok(Some(exit)),
                 Reaped::Told(ToSlot::Show(plan)) => plan,
                 Reaped::Told(_) => return Err(out_of_order()),
@@ -223,7 +243,8 @@ fn serve(
             let began = Instant::now();
             rootfs::uncover_store()?;
             show(start, &plan.hostname, plan.tmp_bytes, &plan.layers)?;
-            worker::drop_capabilities()?;
+            worker::keep(kept(false, plan.watch))?;
+            watch = plan.watch;
             // One that ended meanwhile is not bound.
             if let Some(exit) = reap_all(Some(worker))? {
                 return Ok(Some(exit));
@@ -234,10 +255,51 @@ fn serve(
     }
     say_bound(control, *phases, listener)?;
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
-    seccomp::attach(start.filter).at(Stage::Filter)?;
-    match reap(control, Some(worker), &mut listening)? {
+    let filter = if watch.any() {
+        start.watcher_filter
+    } else {
+        start.filter
+    };
+    seccomp::attach(filter).at(Stage::Filter)?;
+    calls.watching().begin(watch);
+    match reap(control, Some(worker), &mut calls, &inside)? {
         Reaped::Ended(exit) => Ok(Some(exit)),
         Reaped::Told(_) | Reaped::HostGone => Ok(None),
+    }
+}
+
+/// What pid 1 keeps. Foreign code may have another user id than pid 1, which then needs the right to signal it, or to read what it is about to
+/// execute. In its own pid namespace pid 1 can name no process but those of its sandbox.
+fn kept(terminable: bool, watch: Watch) -> CapabilitySet {
+    let mut kept = CapabilitySet::empty();
+    kept.set(CapabilitySet::KILL, terminable);
+    kept.set(CapabilitySet::SYS_PTRACE, watch.any());
+    kept
+}
+
+/// The program that a resident starts itself, as often as it likes.
+fn started_by_resident(program: Program, argv: Vec<String>) -> Option<String> {
+    match program {
+        Program::Exec => None,
+        Program::Resident(_) => argv.into_iter().next(),
+    }
+}
+
+/// The one sandbox that a pid 1 sees.
+struct Inside {
+    id: u64,
+    worker: Pid,
+    /// What the worker, which is ours still, starts.
+    starts: Option<String>,
+}
+
+impl Viewpoint for Inside {
+    fn sandbox_of(&self, _pid: i32) -> u64 {
+        self.id
+    }
+
+    fn is_own(&self, pid: i32, path: &str) -> bool {
+        self.starts.as_deref() == Some(path) && lineage(pid).is_some_and(|of| of.parent == self.worker.as_raw())
     }
 }
 
@@ -308,11 +370,7 @@ fn take_identity(switches: Switches) -> Result<(), StageError> {
 
 /// Waits for the word to bind. A worker that is confined before that makes the slot ready, which the host is told; the
 /// result is how long its confinement took.
-fn await_bind(
-    control: BorrowedFd<'_>,
-    worker: BorrowedFd<'_>,
-    listening: &mut Listening,
-) -> Result<Option<u64>, StageError> {
+fn await_bind(control: BorrowedFd<'_>, worker: BorrowedFd<'_>, calls: &mut Calls) -> Result<Option<u64>, StageError> {
     let mut both = [
         PollFd::new(control, PollFlags::POLLIN),
         PollFd::new(worker, PollFlags::POLLIN),
@@ -327,7 +385,7 @@ fn await_bind(
         }
         match packet::receive::<FromWorker>(worker).at(Stage::Message)? {
             Some((FromWorker::Confined { micros, tells }, beside)) => {
-                heed(listening, tells, beside)?;
+                heed(calls, tells, beside)?;
                 packet::send(control, &FromSlot::Ready, &[]).at(Stage::Message)?;
                 return Ok(Some(micros));
             }
@@ -337,16 +395,22 @@ fn await_bind(
     }
 }
 
-/// Reads what the worker says until it executes the program. The result is how long it took to confine itself, unless that
+/// Reads what the worker says until it executes the program, and lets it. The result is how long it took to confine itself, unless that
 /// was said before. One that failed to confine itself has said why and is gone: its message counts, not that it was not
 /// `told`.
-fn follow(worker: OwnedFd, told: io::Result<()>, listening: &mut Listening) -> Result<Option<u64>, StageError> {
+fn follow(
+    worker: OwnedFd,
+    told: io::Result<()>,
+    calls: &mut Calls,
+    inside: &Inside,
+) -> Result<Option<u64>, StageError> {
     let mut confined = None;
     let mut starting = false;
     loop {
+        until_said(worker.as_fd(), calls, inside)?;
         match packet::receive::<FromWorker>(worker.as_fd()).at(Stage::Message)? {
             Some((FromWorker::Confined { micros, tells }, beside)) => {
-                heed(listening, tells, beside)?;
+                heed(calls, tells, beside)?;
                 confined = Some(micros);
             }
             Some((FromWorker::Starting, _)) => starting = true,
@@ -359,12 +423,37 @@ fn follow(worker: OwnedFd, told: io::Result<()>, listening: &mut Listening) -> R
     Ok(confined)
 }
 
-/// From here on pid 1 hears of the worker's calls, if it tells of any.
-fn heed(listening: &mut Listening, tells: bool, mut beside: Vec<OwnedFd>) -> Result<(), StageError> {
+/// Answers calls until there is something to read of who is being started, which may be the caller.
+pub(super) fn until_said(starting: BorrowedFd<'_>, calls: &mut Calls, from: &dyn Viewpoint) -> Result<(), StageError> {
+    loop {
+        let looked_at = [Some(starting), calls.told()];
+        let mut looked_at: Vec<PollFd<'_>> = looked_at
+            .into_iter()
+            .flatten()
+            .map(|fd| PollFd::new(fd, PollFlags::POLLIN))
+            .collect();
+        match poll(&mut looked_at, PollTimeout::NONE) {
+            Err(nix::Error::EINTR) => continue,
+            other => other.at(Stage::Worker)?,
+        };
+        if looked_at[0].any().unwrap_or(true) {
+            return Ok(());
+        }
+        let waits = looked_at.get(1).and_then(PollFd::revents);
+        if waits.is_some_and(|waits| waits.contains(PollFlags::POLLIN)) {
+            calls.answer(from)?;
+        } else {
+            calls.end();
+        }
+    }
+}
+
+/// From here on pid 1 hears of the calls of who is being started, if they are told of.
+pub(super) fn heed(calls: &mut Calls, tells: bool, mut beside: Vec<OwnedFd>) -> Result<(), StageError> {
     if tells {
         // What was sent found no room here, and without it calls would fail.
         let missing = io::Error::from_raw_os_error(libc::EMFILE);
-        *listening = Listening::to(beside.pop().ok_or(missing).at(Stage::Descriptors)?);
+        calls.hear_by(beside.pop().ok_or(missing).at(Stage::Descriptors)?);
     }
     Ok(())
 }
@@ -387,12 +476,13 @@ pub(super) enum Reaped {
     HostGone,
 }
 
-/// Reaps every process that ends, makes sockets for the host, and lets calls of listen(2) go on, until the worker ends,
+/// Reaps every process that ends, makes sockets for the host, and answers the calls that it is told of, until the worker ends,
 /// where there is one, or the host says something else or is gone.
 pub(super) fn reap(
     control: BorrowedFd<'_>,
     worker: Option<Pid>,
-    listening: &mut Listening,
+    calls: &mut Calls,
+    from: &dyn Viewpoint,
 ) -> Result<Reaped, StageError> {
     let mut waited_for = SigSet::empty();
     waited_for.add(Signal::SIGCHLD);
@@ -403,7 +493,7 @@ pub(super) fn reap(
         if let Some(exit) = reap_all(worker)? {
             return Ok(Reaped::Ended(exit));
         }
-        let looked_at = [Some(signals.as_fd()), Some(control), listening.calls()];
+        let looked_at = [Some(signals.as_fd()), Some(control), calls.told()];
         let mut looked_at: Vec<PollFd<'_>> = looked_at
             .into_iter()
             .flatten()
@@ -419,16 +509,16 @@ pub(super) fn reap(
                 .and_then(PollFd::revents)
                 .unwrap_or(PollFlags::empty())
         };
-        let (host, calls) = (seen(1), seen(2));
-        if calls.contains(PollFlags::POLLIN) {
-            listening.hear()?;
-        } else if !calls.is_empty() {
-            listening.end();
+        let (host, told) = (seen(1), seen(2));
+        if told.contains(PollFlags::POLLIN) {
+            calls.answer(from)?;
+        } else if !told.is_empty() {
+            calls.end();
         }
         if !host.is_empty() {
             match packet::receive::<ToSlot>(control).at(Stage::Message)? {
                 Some((ToSlot::Socket, beside)) => tcp::answer(beside),
-                Some((ToSlot::Listening, beside)) => listening.wished(beside),
+                Some((ToSlot::Listening, beside)) => calls.wished(beside),
                 Some((ToSlot::Terminate, _)) => {
                     // It has ended, which is seen next, or its ids are not ours and the plan said nothing of this.
                     let _unheard = worker.map(|worker| kill(worker, Signal::SIGTERM));

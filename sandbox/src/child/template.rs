@@ -6,7 +6,7 @@
 //! into. Each fork gives all of that up before it serves, see `filter::policy::GIVEN_UP`.
 
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::path::Path;
 
 use nix::mount::{MsFlags, mount};
@@ -16,7 +16,7 @@ use nix::sys::resource::Resource;
 use nix::sys::stat::{Mode, umask};
 use rustix::thread::CapabilitySet;
 
-use super::worker::{self, FromWorker};
+use super::worker::{self, Filters, FromWorker};
 use super::{procfs, rootfs};
 use crate::packet;
 use crate::plan::{BindPlan, SlotPlan};
@@ -36,7 +36,10 @@ pub(crate) struct Start<'a> {
     pub(crate) log: RawFd,
     pub(crate) bind: &'a BindPlan,
     pub(crate) plan: &'a SlotPlan,
-    pub(crate) filter: &'a [seccomp::Instruction],
+    /// What it attaches.
+    pub(crate) filters: Filters<'a>,
+    /// Whether anything is watched.
+    pub(crate) watched: bool,
 }
 
 /// Runs as the template, for good.
@@ -46,7 +49,13 @@ pub(crate) fn run(start: Start<'_>) -> ! {
         std::process::exit(1)
     };
     let socket = socket.as_fd();
-    let outcome = confine(&start).and_then(|()| {
+    let outcome = confine(&start).and_then(|calls| {
+        let confined = FromWorker::Confined {
+            micros: 0,
+            tells: calls.is_some(),
+        };
+        let beside: Vec<BorrowedFd<'_>> = calls.iter().map(AsFd::as_fd).collect();
+        packet::send(socket, &confined, &beside).at(Stage::Message)?;
         packet::send(socket, &FromWorker::Starting, &[]).at(Stage::Message)?;
         worker::execute(start.bind.argv.clone(), start.bind.env.clone())
     });
@@ -60,7 +69,8 @@ pub(crate) fn run(start: Start<'_>) -> ! {
     }
 }
 
-fn confine(start: &Start<'_>) -> Result<(), StageError> {
+/// What comes back is for pid 1 of the cell, which hears by it of the calls of the template and of all its forks.
+fn confine(start: &Start<'_>) -> Result<Option<OwnedFd>, StageError> {
     // Its files in /proc belong to nobody in the cell as long as it is not dumpable.
     prctl::set_dumpable(true).at(Stage::Identity)?;
     fs::write("/proc/self/oom_score_adj", "500").at(Stage::Identity)?;
@@ -84,7 +94,14 @@ fn confine(start: &Start<'_>) -> Result<(), StageError> {
     nix::unistd::chdir(start.bind.cwd.as_str()).at(Stage::WorkingDirectory)?;
     keep_what_setns_asks_for()?;
     worker::give_up_privileges()?;
-    seccomp::attach(start.filter).at(Stage::Filter)
+    let calls = match start.watched {
+        true => seccomp::attach_telling(start.filters.telling).at(Stage::Filter)?,
+        false => None,
+    };
+    if calls.is_none() {
+        seccomp::attach(start.filters.silent).at(Stage::Filter)?;
+    }
+    Ok(calls)
 }
 
 fn hide_proc() -> Result<(), StageError> {

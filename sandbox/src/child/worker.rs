@@ -56,9 +56,9 @@ pub(crate) enum FromWorker {
     Failed(StageError),
 }
 
-/// The compiled policy of a worker.
+/// The compiled policy of a process of foreign code.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct WorkerFilters<'a> {
+pub(crate) struct Filters<'a> {
     /// With calls that are told of.
     pub(crate) telling: &'a [seccomp::Instruction],
     /// The same without, for where nothing can be told.
@@ -74,7 +74,7 @@ pub(crate) struct Start<'a> {
     /// What it will be able to write.
     pub(crate) rootfs: Rootfs,
     /// What it attaches.
-    pub(crate) filters: WorkerFilters<'a>,
+    pub(crate) filters: Filters<'a>,
     /// What may stay in place of a program.
     pub(crate) residents: &'a [Resident],
     /// Layers that are off.
@@ -218,19 +218,15 @@ pub(super) fn limit_resources() -> Result<(), StageError> {
 
 /// Empties every set, and locks the rule by which a user id of 0 would get them back.
 pub(crate) fn drop_capabilities() -> Result<(), StageError> {
-    bound_to(CapabilitySet::empty())?;
-    lock_rules()?;
-    rustix::thread::clear_ambient_capability_set().at(Stage::Capabilities)?;
-    hold(CapabilitySet::empty(), CapabilitySet::empty())
+    keep(CapabilitySet::empty())
 }
 
-/// The same for pid 1 of a program that is to be asked to end: foreign code may have another user id than pid 1, which then needs
-/// the right to signal it. In its own pid namespace pid 1 can name no process but those of its sandbox, and it is never executed anew.
-pub(crate) fn keep_kill() -> Result<(), StageError> {
-    bound_to(CapabilitySet::KILL)?;
+/// The same, but for `kept`, which whoever is executed from here on does not get.
+pub(crate) fn keep(kept: CapabilitySet) -> Result<(), StageError> {
+    bound_to(kept)?;
     lock_rules()?;
     rustix::thread::clear_ambient_capability_set().at(Stage::Capabilities)?;
-    hold(CapabilitySet::KILL, CapabilitySet::empty())
+    hold(kept, CapabilitySet::empty())
 }
 
 /// The contrary, for the abuse suite: every capability that it has outlives the next programs as well.

@@ -149,6 +149,13 @@ pub(super) fn take_away(rows: &mut [(Call, Answer)], denied: &[Denial], kept: im
 mod tests {
     use super::super::policy::{Condition, Subject, denying, rows};
     use super::*;
+    use crate::sighting::Watch;
+
+    const EVERYTHING: Watch = Watch {
+        exec: true,
+        connect: true,
+        refused: true,
+    };
 
     fn denials(names: &[&str]) -> Vec<Denial> {
         names.iter().map(|name| name.parse().unwrap()).collect()
@@ -191,7 +198,8 @@ mod tests {
     #[test]
     fn calls_and_groups_are_taken_away_and_nothing_is_given() {
         let denied = denials(&["group:process", "group:inet", "listen", "mount"]);
-        for subject in [Subject::Foreign, Subject::Worker, Subject::Template] {
+        let watched = [Watch::default(), EVERYTHING].map(|watch| [Subject::Worker(watch), Subject::Template(watch)]);
+        for subject in watched.into_iter().flatten().chain([Subject::Foreign]) {
             let rows = denying(subject, &denied);
             assert_eq!(answer(&rows, "fork"), Answer::Refuse(libc::EPERM));
             assert_eq!(answer(&rows, "listen"), Answer::Refuse(libc::EPERM));
@@ -213,7 +221,7 @@ mod tests {
     #[test]
     fn a_template_keeps_what_it_forks_with() {
         let rows = denying(
-            Subject::Template,
+            Subject::Template(EVERYTHING),
             &denials(&["group:kernel", "group:namespaces", "group:process"]),
         );
         for name in ["clone3", "seccomp"] {
@@ -224,6 +232,7 @@ mod tests {
 
     #[test]
     fn no_denial_is_the_policy_itself() {
-        assert_eq!(denying(Subject::Worker, &[]), rows(Subject::Worker));
+        let subject = Subject::Worker(EVERYTHING);
+        assert_eq!(denying(subject, &[]), rows(subject));
     }
 }

@@ -7,6 +7,7 @@
 use libc::c_long;
 
 use super::denial::{Denial, take_away};
+use crate::sighting::Watch;
 
 /// What the filter answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,11 +64,14 @@ pub enum Condition {
 pub enum Subject {
     /// Foreign code, and what serves it.
     Foreign,
-    /// Foreign code in a slot: the same, and pid 1 is told of the calls in [`TOLD`].
-    Worker,
-    /// A template: the same, and what it needs to fork into slots of its cell (`clone3`, `setns`, `seccomp`). Each fork gives
-    /// these up again by a second program, [`GIVEN_UP`].
-    Template,
+    /// Foreign code in a slot: the same, and pid 1 is told of the calls in [`TOLD`] and of what is watched. Pid 1 then answers for the
+    /// filter what that would have, see [`goes_on`].
+    Worker(Watch),
+    /// A template: the same as foreign code, and what it needs to fork into slots of its cell (`clone3`, `setns`, `seccomp`). Each fork gives
+    /// these up again by a second program, [`GIVEN_UP`]. Pid 1 of its cell is told of what is watched.
+    Template(Watch),
+    /// Pid 1 of a slot that is watched: the same as foreign code, and it reads what its processes are about to execute.
+    Watcher,
 }
 
 /// Namespaces that a template may enter, with the type named.
@@ -80,8 +84,30 @@ pub const ENTERED: &[i32] = &[
     libc::CLONE_NEWCGROUP,
 ];
 
-/// Calls of which pid 1 is told where the kernel can do that, see `child::listening`. All of them are in [`ALLOWED`].
-pub const TOLD: &[Call] = &[("listen", libc::SYS_listen)];
+/// Calls of which pid 1 is always told where the kernel can do that, see `child::listening`. All of them are in [`ALLOWED`].
+pub const TOLD: &[Call] = &[("listen", LISTEN)];
+
+/// listen(2).
+pub(crate) const LISTEN: c_long = libc::SYS_listen;
+
+/// Calls of which pid 1 is told where executions are watched. All of them are in [`ALLOWED`].
+pub const EXECUTIONS: &[Call] = &[("execve", libc::SYS_execve), ("execveat", libc::SYS_execveat)];
+
+/// Calls of which pid 1 is told where connections are watched. All of them are in [`ALLOWED`].
+pub const CONNECTIONS: &[Call] = &[("connect", libc::SYS_connect)];
+
+/// Whether a call of which pid 1 was told is made. Anything but the few that are allowed is refused, so what is told by mistake fails
+/// closed.
+pub(crate) fn goes_on(number: i32) -> bool {
+    let of = |calls: &[Call]| calls.iter().any(|(_, own)| *own == c_long::from(number));
+    of(TOLD) || of(EXECUTIONS) || of(CONNECTIONS)
+}
+
+/// The name of a call that answers `EPERM`.
+pub(crate) fn refused_name(number: i32) -> Option<&'static str> {
+    let mut all = REFUSED.iter().chain(REFUSED_HERE);
+    all.find(|(_, own)| *own == c_long::from(number)).map(|(name, _)| *name)
+}
 
 /// What a template may do beyond foreign code.
 const OF_TEMPLATES: &[(Call, Answer)] = &[
@@ -514,13 +540,31 @@ pub fn rows(subject: Subject) -> Vec<(Call, Answer)> {
             .iter()
             .map(|(call, condition)| (*call, Answer::When(*condition))),
     );
-    if subject == Subject::Template {
+    let mut answer = |calls: &[Call], answer: Answer| {
+        rows.retain(|(call, _)| !calls.contains(call));
+        rows.extend(calls.iter().map(|call| (*call, answer)));
+    };
+    if let Subject::Worker(_) = subject {
+        answer(TOLD, Answer::Tell);
+    }
+    if let Subject::Worker(watch) | Subject::Template(watch) = subject {
+        for (watched, calls) in [
+            (watch.exec, EXECUTIONS),
+            (watch.connect, CONNECTIONS),
+            (watch.refused, REFUSED),
+            (watch.refused, REFUSED_HERE),
+        ] {
+            if watched {
+                answer(calls, Answer::Tell);
+            }
+        }
+    }
+    if subject == Subject::Watcher {
+        answer(&[("process_vm_readv", libc::SYS_process_vm_readv)], Answer::Allow);
+    }
+    if let Subject::Template(_) = subject {
         rows.retain(|(call, _)| OF_TEMPLATES.iter().all(|(other, _)| other.1 != call.1));
         rows.extend(OF_TEMPLATES);
-    }
-    if subject == Subject::Worker {
-        rows.retain(|(call, _)| !TOLD.contains(call));
-        rows.extend(TOLD.iter().map(|call| (*call, Answer::Tell)));
     }
     rows.sort_by_key(|((_, number), _)| *number);
     rows
@@ -530,7 +574,7 @@ pub fn rows(subject: Subject) -> Vec<(Call, Answer)> {
 pub fn denying(subject: Subject, denied: &[Denial]) -> Vec<(Call, Answer)> {
     let mut rows = rows(subject);
     take_away(&mut rows, denied, |call| {
-        subject == Subject::Template && OF_TEMPLATES.iter().any(|(own, _)| own.1 == call.1)
+        matches!(subject, Subject::Template(_)) && OF_TEMPLATES.iter().any(|(own, _)| own.1 == call.1)
     });
     rows
 }
@@ -539,9 +583,27 @@ pub fn denying(subject: Subject, denied: &[Denial]) -> Vec<(Call, Answer)> {
 mod tests {
     use super::*;
 
+    const NOTHING: Watch = Watch {
+        exec: false,
+        connect: false,
+        refused: false,
+    };
+    const ALL: Watch = Watch {
+        exec: true,
+        connect: true,
+        refused: true,
+    };
+
     #[test]
     fn no_call_has_two_answers() {
-        for subject in [Subject::Foreign, Subject::Worker, Subject::Template] {
+        for subject in [
+            Subject::Foreign,
+            Subject::Worker(NOTHING),
+            Subject::Worker(ALL),
+            Subject::Template(NOTHING),
+            Subject::Template(ALL),
+            Subject::Watcher,
+        ] {
             let rows = rows(subject);
             for pair in rows.windows(2) {
                 assert_ne!(pair[0].0.1, pair[1].0.1, "{} and {}", pair[0].0.0, pair[1].0.0);
@@ -550,14 +612,43 @@ mod tests {
         }
     }
 
-    #[test]
-    fn what_is_told_of_is_otherwise_allowed_and_nothing_else_differs() {
-        assert!(TOLD.iter().all(|call| ALLOWED.contains(call)));
-        let but_for_telling = rows(Subject::Worker).into_iter().map(|(call, answer)| match answer {
-            Answer::Tell => (call, Answer::Allow),
-            other => (call, other),
+    /// What pid 1 answers in place of the filter.
+    fn answered(told: &[(Call, Answer)]) -> Vec<(Call, Answer)> {
+        let answered = told.iter().map(|(call, answer)| match answer {
+            Answer::Tell if goes_on(i32::try_from(call.1).unwrap()) => (*call, Answer::Allow),
+            Answer::Tell => (*call, Answer::Refuse(libc::EPERM)),
+            other => (*call, *other),
         });
-        assert!(but_for_telling.eq(rows(Subject::Foreign)));
+        answered.collect()
+    }
+
+    #[test]
+    fn what_is_told_of_is_answered_as_the_filter_would_and_nothing_else_differs() {
+        for watch in [NOTHING, ALL] {
+            assert_eq!(answered(&rows(Subject::Worker(watch))), rows(Subject::Foreign));
+            assert_eq!(
+                answered(&rows(Subject::Template(watch))),
+                rows(Subject::Template(NOTHING))
+            );
+        }
+        let told = |watch| {
+            rows(Subject::Worker(watch))
+                .iter()
+                .filter(|(_, answer)| *answer == Answer::Tell)
+                .count()
+        };
+        assert_eq!(told(NOTHING), 1);
+        assert_eq!(told(ALL), 4 + REFUSED.len() + REFUSED_HERE.len());
+    }
+
+    #[test]
+    fn only_what_is_allowed_goes_on() {
+        for number in -1..1200 {
+            let allowed = ALLOWED.iter().any(|(_, own)| *own == c_long::from(number));
+            assert!(allowed || !goes_on(number), "{number}");
+        }
+        assert_eq!(refused_name(libc::SYS_mount as i32), Some("mount"));
+        assert_eq!(refused_name(libc::SYS_read as i32), None);
     }
 
     #[test]
@@ -566,8 +657,8 @@ mod tests {
             let row = rows(subject).into_iter().find(|((_, own), _)| *own == number);
             row.map_or(Answer::Refuse(libc::ENOSYS), |(_, answer)| answer)
         };
-        for ((name, number), _) in rows(Subject::Template) {
-            if answer(Subject::Template, number) != answer(Subject::Foreign, number) {
+        for ((name, number), _) in rows(Subject::Template(NOTHING)) {
+            if answer(Subject::Template(NOTHING), number) != answer(Subject::Foreign, number) {
                 let given_up = GIVEN_UP.iter().find(|((_, own), _)| *own == number);
                 let (_, errno) = given_up.unwrap_or_else(|| panic!("{name} is kept"));
                 assert_eq!(Answer::Refuse(*errno), answer(Subject::Foreign, number), "{name}");

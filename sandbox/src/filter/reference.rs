@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use super::groups::{GROUPS, Group, NEEDED};
 use super::policy::{Answer, Condition, PRCTL_OPTIONS, Subject, rows};
+use crate::sighting::Watch;
 
 const HEAD: &str = "\
 # System calls
@@ -45,11 +46,16 @@ fn reference() -> String {
     }
     page.push_str(SUBJECTS);
     for (subject, who) in [
-        (Subject::Worker, "foreign code in a slot"),
-        (Subject::Template, "a template, until it forks"),
+        (Subject::Worker(Watch::default()), "foreign code in a slot"),
+        (Subject::Template(Watch::default()), "a template, until it forks"),
+        (Subject::Watcher, "pid 1 of a slot that is watched"),
     ] {
         let _ = writeln!(page, "| {who} | {} |", differences(subject));
     }
+    page.push_str(
+        "\nWhere a rule of the watch asks for it, pid 1 is told of `execve` and `execveat`, of `connect`, or of the calls that answer `EPERM` \
+         whatever their arguments are. What they answer stays the same.\n",
+    );
     page.push_str("\n## Options of `prctl`\n\n");
     let options: Vec<_> = PRCTL_OPTIONS.iter().map(|(name, _)| format!("`{name}`")).collect();
     let _ = writeln!(page, "{}.", options.join(", "));

@@ -105,9 +105,11 @@ pub(super) struct Parent {
 }
 
 impl Parent {
+    /// `sightings` is what each spawner gets to tell by what its sandboxes see.
+    ///
     /// # Errors
     /// When no thread can be made.
-    pub(super) fn start(config: &SpawnerConfig) -> io::Result<Self> {
+    pub(super) fn start(config: &SpawnerConfig, sightings: OwnedFd) -> io::Result<Self> {
         let (orders, received) = sync_channel(4);
         let entry = config.entry.clone();
         let program = config.program.clone().unwrap_or_else(|| "/proc/self/exe".into());
@@ -118,10 +120,11 @@ impl Parent {
             tree: config.tree.clone(),
             subordinate: config.subordinate,
             switches: config.switches,
+            watch: config.watch,
         };
         std::thread::Builder::new()
             .name("spawner-parent".into())
-            .spawn(move || obey(&received, &program, &entry, &config))?;
+            .spawn(move || obey(&received, &program, &entry, &config, &sightings))?;
         Ok(Self { orders })
     }
 
@@ -207,12 +210,12 @@ async fn greet(socket: &AsyncFd<Arc<OwnedFd>>, process: &mut Option<Pid>) -> Res
     Ok(())
 }
 
-fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config: &Config) {
+fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config: &Config, sightings: &OwnedFd) {
     while let Ok(order) = orders.recv() {
         match order {
             Order::Start(reply) => {
                 // The asker may have given up; the socket's end then ends the process.
-                let _unheard = reply.send(start(program, entry, config));
+                let _unheard = reply.send(start(program, entry, config, sightings));
             }
             Order::Bury(spawner, patience, reply) => {
                 if !patience.is_zero() {
@@ -227,7 +230,7 @@ fn obey(orders: &Receiver<Order>, program: &std::path::Path, entry: &str, config
     }
 }
 
-fn start(program: &std::path::Path, entry: &str, config: &Config) -> io::Result<OwnedFd> {
+fn start(program: &std::path::Path, entry: &str, config: &Config, sightings: &OwnedFd) -> io::Result<OwnedFd> {
     let (ours, theirs) = packet::pair()?;
     // Room for some hundred starts; more of them wait.
     let _smaller = sockopt::SndBuf.set(&ours, &(1 << 17));
@@ -240,7 +243,7 @@ fn start(program: &std::path::Path, entry: &str, config: &Config) -> io::Result<
         .env_clear()
         .stdin(Stdio::null())
         .stdout(Stdio::null());
-    descriptors::hand_over(&mut command, vec![theirs, file.into()]);
+    descriptors::hand_over(&mut command, vec![theirs, file.into(), sightings.try_clone()?]);
     // The first process ends as soon as it has made the second.
     command.spawn()?.wait()?;
     Ok(ours)

@@ -8,6 +8,7 @@ use crate::cgroup::CgroupTree;
 use crate::cgroup::leaf::Account;
 use crate::plan::{BindPlan, SlotPlan};
 use crate::sandbox::Exit;
+use crate::sighting::Watch;
 use crate::stage::StageError;
 use crate::switches::Switches;
 
@@ -15,6 +16,8 @@ use crate::switches::Switches;
 pub(crate) const CONTROL: i32 = 3;
 /// Descriptor of the memfd that holds the [`Config`].
 pub(crate) const CONFIG: i32 = 4;
+/// Descriptor of the socket by which all sandboxes tell what they see, see [`crate::sighting`].
+pub(crate) const SIGHTINGS: i32 = 5;
 
 /// What a spawner is started with.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -31,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) subordinate: Option<SubordinateIds>,
     /// Layers that are off.
     pub(crate) switches: Switches,
+    /// What any sandbox may be told to watch.
+    pub(crate) watch: Watch,
 }
 
 /// A read-only file that every sandbox sees.

@@ -24,13 +24,14 @@ use super::base;
 use super::protocol::{Config, FromSpawner, ToSpawner};
 use crate::cgroup::leaf::{Entrance, Leaf, LeafError};
 use crate::cgroup::{CgroupTree, Hierarchy};
-use crate::child::worker::{WorkerFilters, micros};
+use crate::child::worker::{Filters, micros};
 use crate::child::{Resident, slot};
 use crate::filter::policy::Subject;
 use crate::filter::program_denying;
 use crate::packet;
 use crate::plan::{Rootfs, SlotPlan};
 use crate::sandbox::Exit;
+use crate::sighting::Watch;
 use crate::stage::{At, Stage, StageError};
 use crate::switches::{Layer, Switches};
 use crate::sys::clone::{Side, clone3};
@@ -75,17 +76,22 @@ enum Process {
 
 struct Spawner<'a> {
     control: BorrowedFd<'a>,
+    sightings: BorrowedFd<'a>,
     events: OwnedFd,
     tree: CgroupTree,
     worker_ids: u32,
     filter: Vec<Instruction>,
     telling_filter: Vec<Instruction>,
     template_filter: Vec<Instruction>,
+    telling_template_filter: Vec<Instruction>,
+    watcher_filter: Vec<Instruction>,
     /// This mount namespace, and a copy of it without the store, in which cells begin.
     mounts: File,
     without_store: File,
     residents: &'a [Resident],
     switches: Switches,
+    /// What any sandbox may be told to watch.
+    watch: Watch,
     running: HashMap<u64, Running>,
     /// Pid 1 of each running slot, as seen here, and the slot's id.
     by_pid: HashMap<i32, u64>,
@@ -96,7 +102,12 @@ struct Spawner<'a> {
 }
 
 /// Serves until the host is gone.
-pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident]) -> Result<(), StageError> {
+pub(super) fn run(
+    config: Config,
+    control: BorrowedFd<'_>,
+    sightings: BorrowedFd<'_>,
+    residents: &[Resident],
+) -> Result<(), StageError> {
     // The directories of the cgroups are not part of the new root: descriptors keep the way to them.
     let (tree, _held) = reach_by_descriptor(&config.tree).at(Stage::Leaf)?;
     leave_keyring()?;
@@ -118,16 +129,20 @@ pub(super) fn run(config: Config, control: BorrowedFd<'_>, residents: &[Resident
     epoll::add(&events, &signals, epoll::EventData::new_u64(CHILD_TOKEN), readable).at(Stage::BaseRoot)?;
     let mut spawner = Spawner {
         control,
+        sightings,
         events,
         tree,
         worker_ids: config.subordinate.map_or(0, |ids| ids.count),
         filter: crate::filter::program(Subject::Foreign),
-        telling_filter: crate::filter::program(Subject::Worker),
-        template_filter: crate::filter::program(Subject::Template),
+        telling_filter: crate::filter::program(Subject::Worker(config.watch)),
+        template_filter: crate::filter::program(Subject::Template(Watch::default())),
+        telling_template_filter: crate::filter::program(Subject::Template(config.watch)),
+        watcher_filter: crate::filter::program(Subject::Watcher),
         mounts,
         without_store,
         residents,
         switches: config.switches,
+        watch: config.watch,
         running: HashMap::new(),
         by_pid: HashMap::new(),
         visitors: HashMap::new(),
@@ -283,8 +298,8 @@ impl Spawner<'_> {
         let namespaces = namespaces(self.switches);
         let rootfs = plan.rootfs;
         let denied = plan.restrictions.denials();
-        let restricted = (!denied.is_empty())
-            .then(|| [Subject::Worker, Subject::Foreign].map(|subject| program_denying(subject, &denied)));
+        let subjects = [Subject::Worker(self.watch), Subject::Foreign];
+        let restricted = (!denied.is_empty()).then(|| subjects.map(|subject| program_denying(subject, &denied)));
         let [telling, silent] = restricted
             .as_ref()
             .map_or([&self.telling_filter, &self.filter], |[telling, silent]| {
@@ -293,12 +308,15 @@ impl Spawner<'_> {
         let cloning = Instant::now();
         match clone3(namespaces, unified.as_ref().map(AsFd::as_fd)) {
             Ok(Side::Child) => slot::run(slot::Start {
+                id,
+                sightings: self.sightings,
                 worker_id: self.worker_id(id),
                 plan,
                 tasks,
                 control,
                 filter: &self.filter,
-                worker_filters: WorkerFilters { telling, silent },
+                worker_filters: Filters { telling, silent },
+                watcher_filter: &self.watcher_filter,
                 residents: self.residents,
                 switches: self.switches,
                 leaf: leaf_micros,

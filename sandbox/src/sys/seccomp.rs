@@ -62,37 +62,68 @@ fn attach_with(program: &[Instruction], flags: libc::c_ulong) -> io::Result<RawF
     }
 }
 
-/// Takes the next call that waits, by its number. `None` when whoever made it has ended, or was interrupted, meanwhile. Waits
+/// A call that waits.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    /// By which it is answered.
+    pub(crate) id: u64,
+    /// The thread that made it, as this process sees it; 0 where it does not.
+    pub(crate) pid: i32,
+    /// Which call.
+    pub(crate) number: i32,
+    /// Its arguments.
+    pub(crate) arguments: [u64; 6],
+}
+
+/// What a call that waits is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// It is made, as far as the rest of its filters allow.
+    GoOn,
+    /// It is not made, and fails with this errno.
+    Refuse(i32),
+}
+
+/// Takes the next call that waits. `None` when whoever made it has ended, or was interrupted, meanwhile. Waits
 /// itself unless poll(2) has said that `calls` can be read.
 ///
 /// # Errors
 /// None that a call of foreign code could cause (seccomp_unotify(2)).
-pub(crate) fn next_call(calls: BorrowedFd<'_>) -> io::Result<Option<u64>> {
+pub(crate) fn next_call(calls: BorrowedFd<'_>) -> io::Result<Option<Call>> {
     // SAFETY: plain numbers, for which all-zero bytes are a valid value, and the one that the kernel wants to find.
     let mut call: libc::seccomp_notif = unsafe { std::mem::zeroed() };
     // SAFETY: the request's number holds the size of the struct, which is writable and outlives the call.
     let result = unsafe { libc::ioctl(calls.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
     match result {
         -1 => unless_over(io::Error::last_os_error()).map(|()| None),
-        _ => Ok(Some(call.id)),
+        _ => Ok(Some(Call {
+            id: call.id,
+            pid: call.pid as i32,
+            number: call.data.nr,
+            arguments: call.data.args,
+        })),
     }
 }
 
-/// Lets the call of this number be made, as far as the rest of its filters allow. Whoever made it may have ended (Linux 5.5).
+/// Answers the call of this id. `false` when whoever made it has ended, or was interrupted, and it was not made (Linux 5.5).
 ///
 /// # Errors
 /// As [`next_call`].
-pub(crate) fn let_go_on(calls: BorrowedFd<'_>, id: u64) -> io::Result<()> {
+pub(crate) fn answer(calls: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<bool> {
+    let (error, flags) = match answer {
+        Answer::GoOn => (0, libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32),
+        Answer::Refuse(errno) => (-errno, 0),
+    };
     let mut answer = libc::seccomp_notif_resp {
         id,
         val: 0,
-        error: 0,
-        flags: libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE as u32,
+        error,
+        flags,
     };
     // SAFETY: as above; the kernel only reads the answer.
     match unsafe { libc::ioctl(calls.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) } {
-        -1 => unless_over(io::Error::last_os_error()),
-        _ => Ok(()),
+        -1 => unless_over(io::Error::last_os_error()).map(|()| false),
+        _ => Ok(true),
     }
 }
 
@@ -113,6 +144,7 @@ mod tests {
     use super::*;
     use crate::filter::policy::Subject;
     use crate::filter::program;
+    use crate::sighting::Watch;
 
     /// A filter is a thread's own: one that tells of calls, in a thread that then does what `then` says.
     fn under_a_filter<T: Send + 'static>(
@@ -121,8 +153,12 @@ mod tests {
         let (send, receive) = mpsc::sync_channel(1);
         let thread = thread::spawn(move || {
             nix::sys::prctl::set_no_new_privs().unwrap();
-            send.send(attach_telling(&program(Subject::Worker)).unwrap().unwrap())
-                .unwrap();
+            send.send(
+                attach_telling(&program(Subject::Worker(Watch::default())))
+                    .unwrap()
+                    .unwrap(),
+            )
+            .unwrap();
             then()
         });
         (receive.recv().unwrap(), thread)
@@ -134,11 +170,24 @@ mod tests {
             return;
         }
         let (calls, thread) = under_a_filter(|| TcpListener::bind("127.0.0.1:0").map(drop));
-        let id = next_call(calls.as_fd()).unwrap().unwrap();
-        let_go_on(calls.as_fd(), id).unwrap();
+        let call = next_call(calls.as_fd()).unwrap().unwrap();
+        assert_eq!(libc::c_long::from(call.number), libc::SYS_listen);
+        assert!(answer(calls.as_fd(), call.id, Answer::GoOn).unwrap());
         thread.join().unwrap().unwrap();
         // Who made it is gone, and was answered.
-        let_go_on(calls.as_fd(), id).unwrap();
+        assert!(!answer(calls.as_fd(), call.id, Answer::GoOn).unwrap());
+    }
+
+    #[test]
+    fn a_call_that_is_refused_is_not_made() {
+        if !tells() {
+            return;
+        }
+        let (calls, thread) = under_a_filter(|| TcpListener::bind("127.0.0.1:0").map(drop));
+        let call = next_call(calls.as_fd()).unwrap().unwrap();
+        assert!(answer(calls.as_fd(), call.id, Answer::Refuse(libc::EPERM)).unwrap());
+        let refused = thread.join().unwrap().unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
     }
 
     #[test]
@@ -158,11 +207,11 @@ mod tests {
             return;
         }
         // A filter of somebody else's, which lets another be attached.
-        let all: Vec<Instruction> = program(Subject::Template);
+        let all: Vec<Instruction> = program(Subject::Template(Watch::default()));
         let thread = thread::spawn(move || {
             nix::sys::prctl::set_no_new_privs().unwrap();
             let first = attach_telling(&all).unwrap();
-            let second = attach_telling(&program(Subject::Worker)).unwrap();
+            let second = attach_telling(&program(Subject::Worker(Watch::default()))).unwrap();
             attach(&program(Subject::Foreign)).unwrap();
             (
                 first.is_some(),

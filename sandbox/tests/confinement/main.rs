@@ -14,6 +14,7 @@ mod reach;
 mod reclaim;
 mod restrictions;
 mod setting;
+mod sightings;
 #[path = "../../../tests/harness/skip.rs"]
 #[expect(unreachable_pub, reason = "it is part of a library, too")]
 mod skip;

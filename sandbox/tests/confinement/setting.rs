@@ -82,6 +82,11 @@ pub(crate) fn config(dir: &Path) -> SpawnerConfig {
         tree: setting.tree.clone(),
         subordinate: sandbox::report::subordinate_ids(),
         switches: sandbox::Switches::default(),
+        watch: sandbox::Watch {
+            exec: true,
+            connect: true,
+            refused: true,
+        },
     }
 }
 
@@ -131,6 +136,7 @@ impl House {
             lanes: 1,
             listen: None,
             terminable: false,
+            watch: sandbox::Watch::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::sighting::Watch;
 
 fn run(program: &[Instruction], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
     let mut data = [0u8; 64];
@@ -47,7 +48,16 @@ const fn refused(errno: i32) -> u32 {
 
 #[test]
 fn every_number_gets_the_answer_of_the_table_and_all_others_enosys() {
-    for subject in [Subject::Foreign, Subject::Worker] {
+    for subject in [
+        Subject::Foreign,
+        Subject::Worker(Watch::default()),
+        Subject::Worker(Watch {
+            exec: true,
+            connect: true,
+            refused: true,
+        }),
+        Subject::Watcher,
+    ] {
         let program = program(subject);
         let table: HashMap<u32, Answer> = rows(subject)
             .into_iter()
@@ -178,13 +188,13 @@ fn huge_pages_are_refused() {
 
 #[test]
 fn the_program_stays_short() {
-    let length = program(Subject::Worker).len();
+    let length = program(Subject::Worker(Watch::default())).len();
     assert!(length < 400, "{length} instructions: attaching costs by length");
 }
 
 #[test]
 fn a_template_enters_what_was_built_for_it_and_no_user_namespace() {
-    let template = program(Subject::Template);
+    let template = program(Subject::Template(Watch::default()));
     let ask = |number: libc::c_long, arguments| run(&template, ARCHITECTURE, number as u32, arguments);
     for flag in ENTERED {
         assert_eq!(ask(libc::SYS_setns, [5, *flag as u64, 0, 0, 0, 0]), ALLOW);
@@ -223,7 +233,7 @@ fn the_second_program_takes_these_back_and_touches_nothing_else() {
 #[test]
 fn denied_groups_leave_threads_and_unix_sockets() {
     let denied = ["group:process", "group:inet"].map(|name| name.parse().unwrap());
-    for subject in [Subject::Foreign, Subject::Template] {
+    for subject in [Subject::Foreign, Subject::Template(Watch::default())] {
         let program = program_denying(subject, &denied);
         let ask = |number: libc::c_long, first: i32| {
             run(&program, ARCHITECTURE, number as u32, [first as u64, 1, 0, 0, 0, 0])

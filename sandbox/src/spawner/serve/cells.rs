@@ -4,7 +4,6 @@
 //! as the cell's user) is sent to the cell's pid 1, which says in turn when nothing of the slot is left. When a cell dies,
 //! the kernel has ended everything in it, and its slots are buried here.
 
-use std::borrow::Cow;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -20,12 +19,13 @@ use super::{Process, Running, Spawner};
 use crate::cgroup::leaf::{Entrance, Leaf};
 use crate::child::cell;
 use crate::child::rootfs::LAYERS;
-use crate::child::worker::INNER_ID;
+use crate::child::worker::{Filters, INNER_ID};
 use crate::filter::policy::Subject;
 use crate::filter::program_denying;
 use crate::packet;
 use crate::plan::{BindPlan, SlotPlan};
 use crate::spawner::protocol::{FromCell, ToCell};
+use crate::sighting::Watch;
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
 
@@ -67,10 +67,12 @@ impl Spawner<'_> {
             self.give_log(&log, user)?;
             let layers = trees(&bind)?;
             let denied = plan.restrictions.denials();
-            let template_filter = match denied.is_empty() {
-                true => Cow::Borrowed(&self.template_filter),
-                false => Cow::Owned(program_denying(Subject::Template, &denied)),
-            };
+            let subjects = [self.watch, Watch::default()].map(Subject::Template);
+            let restricted = (!denied.is_empty()).then(|| subjects.map(|subject| program_denying(subject, &denied)));
+            let [telling, silent] = restricted.as_ref().map_or(
+                [&self.telling_template_filter, &self.template_filter],
+                |[telling, silent]| [telling, silent],
+            );
             let (socket, theirs) = packet::pair().at(Stage::Clone)?;
             setns(&self.without_store, CloneFlags::CLONE_NEWNS).at(Stage::Clone)?;
             let namespaces = libc::CLONE_NEWUSER
@@ -82,6 +84,8 @@ impl Spawner<'_> {
             let side = clone3(namespaces, unified.as_ref().map(AsFd::as_fd));
             if let Ok(Side::Child) = side {
                 cell::run(cell::Start {
+                    id,
+                    sightings: self.sightings,
                     plan,
                     bind,
                     tasks,
@@ -92,7 +96,7 @@ impl Spawner<'_> {
                     log,
                     layers,
                     filter: &self.filter,
-                    template_filter: &template_filter,
+                    template_filters: Filters { telling, silent },
                 });
             }
             // Nothing may be built anywhere else.
