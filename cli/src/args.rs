@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Show(NameArgs),
     /// Print what a function wrote to its output
     Logs(LogsArgs),
+    /// Print what the rules of the watch said of instances, or the rules
+    Alerts(AlertsArgs),
     /// End every instance that ran an invocation, now
     Evict(EvictArgs),
     /// Remove a function and all its revisions
@@ -105,6 +107,9 @@ pub(crate) struct ServeArgs {
     /// The wait before an event of Lambda's API runs again whose function failed; the second time it is twice as long
     #[arg(long, value_name = "DURATION", default_value = "1m")]
     pub(crate) retry_wait: Span,
+    /// Rules of the watch that change or add to the shipped ones, as TOML [default: the shipped ones alone]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) rules: Option<PathBuf>,
     /// Show a function's exceptions to its callers
     #[arg(long)]
     pub(crate) expose_errors: bool,
@@ -272,6 +277,23 @@ pub(crate) struct LogsArgs {
     /// Only the last lines
     #[arg(long, value_name = "N")]
     pub(crate) tail: Option<u64>,
+}
+
+/// `fn alerts`.
+#[derive(Debug, Args)]
+pub(crate) struct AlertsArgs {
+    /// Keep printing what comes, until interrupted
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Only those of one function
+    #[arg(long, value_name = "NAME")]
+    pub(crate) function: Option<String>,
+    /// Only the last ones
+    #[arg(long, value_name = "N")]
+    pub(crate) tail: Option<u64>,
+    /// Print the rules instead
+    #[arg(long, conflicts_with_all = ["follow", "function", "tail"])]
+    pub(crate) rules: bool,
 }
 
 /// `fn evict`.

@@ -53,6 +53,17 @@ pub(crate) struct LogQuery {
     pub(crate) tail: Option<u64>,
 }
 
+/// Which alerts are wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AlertQuery {
+    /// Keep the reply open and send what comes.
+    pub(crate) follow: bool,
+    /// Only those of this function.
+    pub(crate) function: Option<String>,
+    /// Only the last so many.
+    pub(crate) tail: Option<u64>,
+}
+
 /// An invocation through the admin socket.
 #[derive(Debug)]
 pub(crate) struct Call {
@@ -176,15 +187,31 @@ impl AdminClient {
                 pairs.append_pair("tail", &tail.to_string());
             }
         }
-        let response = self.send(self.http.get(url)).await?;
-        if !response.status().is_success() {
-            return Err(self.refusal(response).await);
+        self.lines(url).await
+    }
+
+    /// `GET /v1/alerts`: one alert per item.
+    pub(crate) async fn alerts(
+        &self,
+        query: &AlertQuery,
+    ) -> Result<impl Stream<Item = Result<Value, ClientError>> + use<>, ClientError> {
+        let mut url = url("alerts");
+        {
+            let mut pairs = url.query_pairs_mut();
+            pairs.append_pair("follow", if query.follow { "true" } else { "false" });
+            if let Some(function) = &query.function {
+                pairs.append_pair("function", function);
+            }
+            if let Some(tail) = query.tail {
+                pairs.append_pair("tail", &tail.to_string());
+            }
         }
-        let socket = self.socket.clone();
-        let bytes = response
-            .bytes_stream()
-            .map(move |piece| piece.map_err(|cause| ClientError::transport(&socket, cause)));
-        Ok(lines::documents(bytes))
+        self.lines(url).await
+    }
+
+    /// `GET /v1/rules`.
+    pub(crate) async fn rules(&self) -> Result<Value, ClientError> {
+        self.json(Method::GET, url("rules"), None).await
     }
 
     /// `ANY /v1/functions/NAME/invoke/PATH`: the reply as it is, whatever its status; the body is still to be read.
@@ -212,6 +239,19 @@ impl AdminClient {
             Ok(body) => ClientError::Api(Box::new(ApiError::read(status, &body))),
             Err(cause) => ClientError::transport(&self.socket, cause),
         }
+    }
+
+    /// A reply of newline-delimited JSON.
+    async fn lines(&self, url: Url) -> Result<impl Stream<Item = Result<Value, ClientError>> + use<>, ClientError> {
+        let response = self.send(self.http.get(url)).await?;
+        if !response.status().is_success() {
+            return Err(self.refusal(response).await);
+        }
+        let socket = self.socket.clone();
+        let bytes = response
+            .bytes_stream()
+            .map(move |piece| piece.map_err(|cause| ClientError::transport(&socket, cause)));
+        Ok(lines::documents(bytes))
     }
 
     async fn json(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Value, ClientError> {

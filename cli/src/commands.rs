@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::render::{Format, Screen};
 use crate::settings::{self, ProcessEnv, Typed, Who};
 
+mod alerts;
 mod aws_env;
 mod completions;
 mod deploy;
@@ -69,6 +70,7 @@ fn dispatch(cli: Cli, screen: Screen) -> Result<Exit, Failure> {
         Command::List => wait(list::run(&client(&global)?, screen)),
         Command::Show(args) => wait(show::run(&args, &client(&global)?, screen)),
         Command::Logs(args) => wait(logs::run(args, &client(&global)?, screen)),
+        Command::Alerts(args) => wait(alerts::run(args, &client(&global)?, screen)),
         Command::Evict(args) => wait(evict::run(&args, &client(&global)?, screen)),
         Command::Rm(args) => wait(rm::run(&args, &client(&global)?, screen)),
         Command::AwsEnv => wait(aws_env::run(&client(&global)?, screen)),

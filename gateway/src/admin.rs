@@ -3,6 +3,7 @@
 //! Owns the routes and their documents; whoever may open the socket may do everything. What changes a function runs in a task of its own, so a
 //! client that leaves in the middle leaves the change whole.
 
+mod alerts;
 mod aws;
 mod bundles;
 mod functions;
@@ -33,6 +34,8 @@ pub(crate) fn routes() -> (Router<Arc<Gateway>>, OpenApi) {
         .routes(routes!(functions::show, functions::deploy, functions::remove))
         .routes(routes!(functions::evict))
         .routes(routes!(logs::logs))
+        .routes(routes!(alerts::alerts))
+        .routes(routes!(alerts::rules))
         .routes(routes!(openapi::document))
         .split_for_parts();
     (router, api)

@@ -158,6 +158,9 @@ impl Failed {
             Self::Gone(Fate::OutOfMemory) => {
                 Outcome::new(Code::OutOfMemory, "the function ran out of memory and was stopped")
             }
+            Self::Gone(Fate::Condemned) => {
+                Outcome::new(Code::StoppedByRule, "the function was stopped by a rule of this server")
+            }
             Self::Gone(_) => Outcome::new(Code::FunctionExited, "the function's process ended before it answered"),
             Self::Lane(_) => Outcome::new(Code::ProtocolError, "the function's process broke the protocol"),
             Self::Timeout | Self::TunnelTimeout => Outcome::new(Code::Timeout, "the function did not answer in time"),

@@ -124,6 +124,8 @@ codes! {
     ProtocolError = "protocol_error", BAD_GATEWAY, Function, FreshInstance;
     /// The function used more memory than it may and was killed.
     OutOfMemory = "out_of_memory", BAD_GATEWAY, Sandbox, Never;
+    /// A rule of the operator applied to the instance, which was stopped.
+    StoppedByRule = "stopped_by_rule", BAD_GATEWAY, Sandbox, Never;
     /// The function did not answer before the deadline; its instance is killed.
     Timeout = "timeout", GATEWAY_TIMEOUT, Function, FreshInstance;
     /// A fault of this server.

@@ -15,11 +15,13 @@ pub(crate) mod life;
 mod listens;
 mod nursery;
 mod parked;
+pub mod quarantine;
 mod refill;
 mod relief;
 pub(crate) mod sandboxed;
 mod stock;
 pub(crate) mod timer;
+mod watching;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -29,17 +31,20 @@ use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 use functions::FunctionName;
 use prometheus::proto::MetricFamily;
+use sandbox::Sightings;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use self::launcher::{Launcher, Usage};
+use self::quarantine::Quarantine;
 use self::timer::Timer;
 use crate::fleet::Fleet;
 use crate::log_tap::LogSink;
 use crate::metrics::{Metrics, Prepared, Record, Sample, scrape};
 use crate::reclaim::{Reclaim, Reclaimer};
 use crate::shelf::Counts;
+use crate::watch::Watcher;
 
 /// Starts of one revision that may compute at the same time, for each processor.
 const RAMP_PER_PROCESSOR: usize = 2;
@@ -60,6 +65,8 @@ pub(crate) struct Driver {
     pub(crate) ramp: u32,
     pub(crate) reclaim: Reclaim,
     pub(crate) reclaimer: Reclaimer,
+    pub(crate) watcher: Arc<Watcher>,
+    pub(crate) quarantine: Arc<Quarantine>,
     /// Functions that have an instance, a waiting call or a minimum.
     fleets: DashMap<FunctionName, Arc<Fleet>>,
     /// Functions that were called.
@@ -71,9 +78,17 @@ pub(crate) struct Driver {
 
 impl Driver {
     /// Starts the timer. Needs a tokio runtime, in which everything the pool starts will run.
-    pub(crate) fn start(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>, reclaim: Reclaim) -> Arc<Driver> {
+    pub(crate) fn start(
+        launcher: Arc<dyn Launcher>,
+        sink: Arc<dyn LogSink>,
+        reclaim: Reclaim,
+        watcher: Arc<Watcher>,
+        sightings: Option<Sightings>,
+    ) -> Arc<Driver> {
         let processors = std::thread::available_parallelism().map_or(1, |count| count.get());
         let driver = Driver {
+            watcher,
+            quarantine: Arc::default(),
             reclaim,
             reclaimer: Reclaimer::new(launcher.clone()),
             launcher,
@@ -102,6 +117,10 @@ impl Driver {
         driver
             .runtime
             .spawn(async move { stop.run_until_cancelled(demotion::watch_templates(watched)).await });
+        let (judging, stop) = (Arc::downgrade(&driver), driver.stop.clone());
+        driver
+            .runtime
+            .spawn(async move { stop.run_until_cancelled(watching::judge(judging, sightings)).await });
         let told = Arc::downgrade(&driver);
         driver.launcher.announce_to(Box::new(move |name| {
             let fleet = told.upgrade().and_then(|driver| driver.find(name));
@@ -236,7 +255,9 @@ impl Driver {
             templates: self.launcher.templates_standing(),
             parked: self.launcher.parked_standing(),
         };
-        scrape(&self.metrics, &samples, prepared)
+        let mut families = scrape(&self.metrics, &samples, prepared);
+        families.extend(self.watcher.gather());
+        families
     }
 }
 

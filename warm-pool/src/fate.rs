@@ -23,6 +23,8 @@ pub enum Fate {
     Signalled(i32),
     /// An operator evicted it.
     Evicted,
+    /// A rule of the operator stopped it.
+    Condemned,
     /// The pool killed it because a lease was poisoned.
     Poisoned(Poison),
     /// The pool killed it because it was not needed any more, or is shutting down.
@@ -42,6 +44,7 @@ impl Fate {
         }
         match killed {
             Some(KillCause::Evicted) => return Fate::Evicted,
+            Some(KillCause::Condemned | KillCause::Quarantined) => return Fate::Condemned,
             // The lease was poisoned because the instance had ended, so the kernel's word is the cause.
             Some(KillCause::Poisoned(Poison::Exited)) | None => {}
             Some(KillCause::Poisoned(poison)) => return Fate::Poisoned(poison),
@@ -68,6 +71,7 @@ impl Fate {
         match self {
             Fate::OutOfMemory => ColdReason::Limit,
             Fate::Evicted => ColdReason::Evicted,
+            Fate::Condemned => ColdReason::Rule,
             Fate::Poisoned(poison) => poison.reason(),
             _ => ColdReason::Crashed,
         }
@@ -81,6 +85,7 @@ impl std::fmt::Display for Fate {
             Fate::Exited(code) => write!(f, "exited with code {code}"),
             Fate::Signalled(signal) => write!(f, "was killed by signal {signal}"),
             Fate::Evicted => f.write_str("was evicted"),
+            Fate::Condemned => f.write_str("was stopped by a rule of this server"),
             Fate::Poisoned(poison) => write!(f, "was killed by the platform ({})", poison.as_str()),
             Fate::Retired => f.write_str("was stopped by the platform"),
             Fate::StillRunning => f.write_str("closed its connection to the platform and runs on"),

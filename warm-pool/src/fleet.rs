@@ -26,8 +26,9 @@ use crate::instance::Instance;
 use crate::lease::{Lease, Phases};
 use crate::metrics::Record;
 use crate::policy::Scale;
-use crate::shelf::{Acquired, Advice, Grant, GrantKind, InstanceId, Past, Refusal, Shelf, WaiterId};
+use crate::shelf::{Acquired, Advice, Grant, GrantKind, InstanceId, KillCause, Past, Refusal, Shelf, WaiterId};
 use crate::start::{EvictScope, Poison, Start};
+use crate::watch::Event;
 
 type Outcome = Result<Lease, AcquireError>;
 
@@ -61,6 +62,8 @@ struct Member {
     cancel: CancellationToken,
     gone: CancellationToken,
     live: Option<Live>,
+    /// In quarantine: the shelf has forgotten it.
+    kept: bool,
 }
 
 struct Live {
@@ -213,6 +216,9 @@ impl Fleet {
                 "an instance did not become ready"
             );
         }
+        if let StartFailure::Died(fate) = failure {
+            self.tell_of_crash(revision, fate);
+        }
         let mut state = self.lock();
         if !called_off {
             state.failures.retain(|(number, _)| *number != revision.number);
@@ -224,16 +230,40 @@ impl Fleet {
     }
 
     /// Nothing of an instance is left.
-    pub(crate) fn gone(&self, id: InstanceId, fate: Fate, ending: Option<&Ending>) {
+    pub(crate) fn gone(&self, id: InstanceId, revision: &Revision, fate: Fate, ending: Option<&Ending>) {
         if let Some(ending) = ending {
             self.record.oom_kills.inc_by(ending.oom_kills);
+            if ending.oom_kills > 0 {
+                self.tell(revision, Event::OutOfMemory);
+            }
+            if ending.pids_hits > 0 {
+                self.tell(revision, Event::PidsLimit(ending.pids_hits));
+            }
         }
+        self.tell_of_crash(revision, fate);
         let mut state = self.lock();
         let member = state.members.remove(&id);
         let mut commands = Vec::new();
         state.shelf.gone(Instant::now(), id, fate.reason(), &mut commands);
         self.act_on(state, commands);
         drop(member);
+    }
+
+    fn tell_of_crash(&self, revision: &Revision, fate: Fate) {
+        if matches!(fate, Fate::Exited(_) | Fate::Signalled(_)) {
+            self.tell(revision, Event::Crash(fate.to_string()));
+        }
+    }
+
+    /// A call ran out of time.
+    pub(crate) fn timed_out(&self, revision: &Revision) {
+        self.tell(revision, Event::Timeout);
+    }
+
+    fn tell(&self, revision: &Revision, event: Event) {
+        if let Some(driver) = self.driver.upgrade() {
+            driver.watcher.tell(revision, None, event);
+        }
     }
 
     /// Tells the shelf what the launcher can do for a revision at this moment.
@@ -361,6 +391,25 @@ impl Fleet {
         gone
     }
 
+    /// Ends one that a rule applies to. It gets no call any more; who has one is told when it ends. With [`KillCause::Quarantined`] it is stopped and
+    /// kept for a while first, and has no place on the shelf. `false` when it is on its way out already.
+    pub(crate) fn condemn(&self, instance: &Instance, cause: KillCause) -> bool {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let mut commands = Vec::new();
+        let condemned = state.shelf.condemn(now, instance.id, cause, &mut commands);
+        if condemned && cause == KillCause::Quarantined {
+            state
+                .shelf
+                .gone(now, instance.id, Fate::Condemned.reason(), &mut commands);
+            if let Some(member) = state.members.get_mut(&instance.id) {
+                member.kept = true;
+            }
+        }
+        self.act_on(state, commands);
+        condemned
+    }
+
     /// Says whether the host is short of memory.
     pub(crate) fn press(&self, pressed: bool) {
         let mut state = self.lock();
@@ -406,7 +455,12 @@ impl Fleet {
         let mut commands = Vec::new();
         state.shelf.shut(&mut commands);
         let gone = state.members.values().map(|member| member.gone.clone()).collect();
+        let kept = state.members.values().filter(|member| member.kept);
+        let kept: Vec<_> = kept.map(|member| member.cancel.clone()).collect();
         self.act_on(state, commands);
+        for kept in kept {
+            kept.cancel();
+        }
         gone
     }
 

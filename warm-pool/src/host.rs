@@ -9,7 +9,7 @@ use std::sync::Arc;
 use functions::runtimes::{HostRuntimes, base_files, lambda, stdio};
 use sandbox::{
     BaseFile, CgroupTree, HostReport, Resident, ResidentCall, Spawner, SpawnerConfig, Stage, StartError,
-    SubordinateIds, Switches,
+    SubordinateIds, Switches, Watch,
 };
 
 use sandbox::report::State;
@@ -17,6 +17,7 @@ use sandbox::report::State;
 use crate::log_tap::LogSink;
 use crate::pool::{Pool, PoolConfig};
 use crate::reclaim::Reclaim;
+use crate::watch::Rules;
 
 /// First argument of the process that is the spawner.
 pub const SPAWNER_ENTRY: &str = "__spawner";
@@ -35,6 +36,8 @@ pub struct Host {
     pub reclaim: Reclaim,
     /// Layers of the confinement that are off: none, but in the abuse suite.
     pub switches: Switches,
+    /// What is watched, and what is done about it.
+    pub rules: Rules,
 }
 
 /// The pool can't be started on this host.
@@ -80,6 +83,7 @@ impl Host {
             tree: self.tree,
             subordinate: sandbox::report::subordinate_ids(),
             switches: self.switches,
+            watch: self.rules.watch(),
         };
         let mut subordinate = config.subordinate;
         let spawner = match Spawner::start(config.clone()).await {
@@ -94,6 +98,7 @@ impl Host {
             runtimes: self.runtimes,
             logs: self.logs,
             reclaim: self.reclaim,
+            rules: self.rules,
         });
         Ok(Started { pool, subordinate })
     }
@@ -131,6 +136,7 @@ pub async fn try_out(subordinate: Option<SubordinateIds>, report: &mut HostRepor
         tree: CgroupTree::default(),
         subordinate,
         switches: Switches::default(),
+        watch: Watch::default(),
     };
     // What can't be made here fails again at its own step, with that step's name.
     let _made = [&config.mount_point, &config.layers].map(std::fs::create_dir);

@@ -178,12 +178,15 @@ impl Lease {
     /// Gives up an exchange with an HTTP server: the connection is closed, and the server lives on, for it has other callers and
     /// sees this one leave. Only after [`MOST_SILENT`] calls in a row ran out of time without any answer it is killed.
     pub fn abandon(mut self, poison: Poison) {
+        if poison == Poison::Timeout {
+            self.fleet.timed_out(&self.instance.revision);
+        }
         let silent = match poison {
             Poison::Timeout => self.instance.silent.fetch_add(1, Ordering::Relaxed) + 1,
             _ => 0,
         };
         if silent >= MOST_SILENT {
-            return self.poison(poison);
+            return self.end(poison);
         }
         self.instance.log.end();
         if let Channel::Http(link) = self.channel() {
@@ -219,7 +222,14 @@ impl Lease {
 
     /// Ends the lease for good: the instance is killed, at once or, for causes that its neighbours are not guilty of, when the
     /// exchanges on its other lanes have ended.
-    pub fn poison(mut self, poison: Poison) {
+    pub fn poison(self, poison: Poison) {
+        if poison == Poison::Timeout {
+            self.fleet.timed_out(&self.instance.revision);
+        }
+        self.end(poison);
+    }
+
+    fn end(mut self, poison: Poison) {
         if let Some(channel) = self.channel.take() {
             self.instance.give_up(channel);
             self.fleet.poison(self.instance.id, self.lane_number, poison);

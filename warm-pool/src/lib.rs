@@ -24,6 +24,7 @@
 //! | `frost`, `reclaim` | whether an instance stands still; when and how its memory is given back |
 //! | [`fate`] | how instances end and why they don't start |
 //! | [`deploy`] | the handler check |
+//! | [`watch`] | what is seen of instances from outside, and the rules over that |
 //! | [`view`], [`metrics`] | what people and Prometheus see |
 
 mod channel;
@@ -47,11 +48,13 @@ pub mod runtime_api;
 mod shelf;
 pub mod start;
 pub mod view;
+pub mod watch;
 
 pub use deploy::build::BuildError;
 pub use deploy::check::{CheckError, CheckReport};
 pub use driver::launcher;
 pub use driver::launcher::StartClass;
+pub use driver::quarantine;
 pub use fate::{AcquireError, Fate, StartFailure};
 pub use host::{Host, HostError, SPAWNER_ENTRY, Started, spawner_main};
 pub use lane::{Lane, LaneError};

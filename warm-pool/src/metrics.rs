@@ -48,6 +48,13 @@ pub const PHASES: &str = "fn_phase_duration_seconds";
 /// Bytes printed beyond the limit of an invocation, and thrown away.
 pub const LOG_DROPPED: &str = "fn_log_dropped_bytes_total";
 
+/// Events of instances that were watched, by kind.
+pub const WATCH_EVENTS: &str = "fn_watch_events_total";
+/// Those that were not judged because there were too many.
+pub const WATCH_DROPPED: &str = "fn_watch_dropped_total";
+/// Times that a rule applied.
+pub const ALERTS: &str = "fn_alerts_total";
+
 /// Upper bounds of [`PHASES`], in seconds.
 pub const PHASE_BUCKETS: [f64; 21] = [
     0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,

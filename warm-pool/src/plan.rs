@@ -75,6 +75,8 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
         },
         listen: (settings.runtime == Runtime::Lambda).then_some(RUNTIME_API_PORT),
         terminable: grace(revision).is_some(),
+        // A build or a check is nobody's: who starts a call says what is to be watched.
+        watch: sandbox::Watch::default(),
     })
 }
 

@@ -20,6 +20,7 @@ use crate::log_tap::LogSink;
 use crate::reclaim::Reclaim;
 use crate::start::EvictScope;
 use crate::view::{FunctionPoolView, KeptView};
+use crate::watch::{Alerts, Rules, Watcher};
 
 /// What a pool is made of.
 pub struct PoolConfig {
@@ -31,6 +32,8 @@ pub struct PoolConfig {
     pub logs: Arc<dyn LogSink>,
     /// When the memory of instances that nobody calls is given back.
     pub reclaim: Reclaim,
+    /// What is watched, and what is done about it. The spawner has to watch what these ask for: [`sandbox::SpawnerConfig::watch`].
+    pub rules: Rules,
 }
 
 /// Who gets which sandbox. Clones share one pool; when the last one is dropped, every instance is killed.
@@ -42,19 +45,29 @@ pub struct Pool {
 impl Pool {
     /// A pool whose instances run in sandboxes. Needs a tokio runtime, in which everything it starts will run.
     pub fn start(config: PoolConfig) -> Pool {
-        let launcher = Sandboxed::new(config.spawner, config.runtimes, config.logs.clone());
-        Pool::over(Arc::new(launcher), config.logs, config.reclaim)
+        let watcher = Watcher::new(config.rules);
+        let sightings = config.spawner.take_sightings();
+        let launcher = Sandboxed::new(config.spawner, config.runtimes, config.logs.clone(), watcher.clone());
+        let driver = Driver::start(Arc::new(launcher), config.logs, config.reclaim, watcher, sightings);
+        Pool { driver }
     }
 
     /// A pool over any launcher, which sends what functions print to `sink`. Needs a tokio runtime, in which everything it starts will run.
     pub fn with_launcher(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>) -> Pool {
-        Pool::over(launcher, sink, Reclaim::default())
+        let watcher = Watcher::new(Rules::default());
+        Pool {
+            driver: Driver::start(launcher, sink, Reclaim::default(), watcher, None),
+        }
     }
 
-    fn over(launcher: Arc<dyn Launcher>, sink: Arc<dyn LogSink>, reclaim: Reclaim) -> Pool {
-        Pool {
-            driver: Driver::start(launcher, sink, reclaim),
-        }
+    /// The last alerts, and those to come.
+    pub fn alerts(&self) -> &Alerts {
+        &self.driver.watcher.alerts
+    }
+
+    /// The rules that are looked at, and those that are turned off.
+    pub fn rules(&self) -> &Rules {
+        self.driver.watcher.rules()
     }
 
     /// The right to send one invocation to an instance of `revision`. With a warm instance waiting this returns without waiting for

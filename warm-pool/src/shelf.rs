@@ -367,6 +367,18 @@ impl Shelf {
         ids
     }
 
+    /// Kills one that has come up, now, for `cause`. `false` when it is not there, or dies already.
+    pub(crate) fn condemn(&mut self, now: Instant, id: InstanceId, cause: KillCause, out: &mut Vec<Command>) -> bool {
+        let Some(slot) = self.slots.get(&id).filter(|slot| matches!(slot.stage, Stage::Live(_))) else {
+            return false;
+        };
+        let revision = slot.revision;
+        self.kill(id, cause, out);
+        let at = self.edition_of(revision);
+        self.settle(now, at, out);
+        true
+    }
+
     /// No new call is let in; those that wait are still served.
     pub(crate) fn close(&mut self) {
         self.closing = true;

@@ -85,11 +85,13 @@ pub enum ColdReason {
     Spent,
     /// The last instance went because the host was short of memory.
     Pressure,
+    /// The last instance was stopped by a rule of the operator.
+    Rule,
 }
 
 impl ColdReason {
     /// Every value.
-    pub const ALL: [ColdReason; 11] = [
+    pub const ALL: [ColdReason; 12] = [
         ColdReason::First,
         ColdReason::ScaledToZero,
         ColdReason::ScaleUp,
@@ -101,6 +103,7 @@ impl ColdReason {
         ColdReason::Abandoned,
         ColdReason::Spent,
         ColdReason::Pressure,
+        ColdReason::Rule,
     ];
 
     /// The word used in metrics and logs.
@@ -117,6 +120,7 @@ impl ColdReason {
             ColdReason::Abandoned => "abandoned",
             ColdReason::Spent => "spent",
             ColdReason::Pressure => "pressure",
+            ColdReason::Rule => "rule",
         }
     }
 }

@@ -7,7 +7,7 @@
 //! The order is the point. The user changes while this process has one thread and no file open that root made, and only
 //! then do threads exist and does anything listen.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -16,6 +16,7 @@ use gateway::serve::{Opened, ServeConfig, ServeError};
 use sandbox::detect::{Detection, Request, detect};
 use sandbox::privileges::{self, PrivilegeError};
 use tracing_subscriber::EnvFilter;
+use warm_pool::watch::{Rules, rules};
 use warm_pool::{Host, HostError, Started};
 
 use super::{scope, typed};
@@ -41,6 +42,8 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> Result<Exit, Failure
         admin_socket: settings::admin_socket(typed(global), &ProcessEnv, who)?,
         cgroup_root: args.cgroup_root.clone(),
     };
+    // While root may read it, where it is root's.
+    let rules = rules(args.rules.as_deref())?;
     let detection = become_user(args.user.as_deref(), who, &places)?;
     write_log(args.log_format);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -53,7 +56,24 @@ pub(crate) fn run(args: &ServeArgs, global: &GlobalArgs) -> Result<Exit, Failure
                 format!("the event loop can't be started: {cause}"),
             )
         })?;
-    runtime.block_on(serve(args, places, detection))
+    runtime.block_on(serve(args, places, detection, rules))
+}
+
+/// The shipped rules of the watch, with what the file changes and adds.
+fn rules(file: Option<&Path>) -> Result<Rules, Failure> {
+    let Some(path) = file else { return Ok(Rules::default()) };
+    let refused = |what: String| {
+        let message = format!("the rules in {} can't be used: {what}", path.display());
+        Failure::new(Exit::BadInput, "bad_rules", message)
+    };
+    let mut text = String::new();
+    let read = std::fs::File::open(path)
+        .and_then(|file| std::io::Read::take(file, rules::LARGEST_FILE + 1).read_to_string(&mut text));
+    read.map_err(|cause| refused(cause.to_string()))?;
+    if text.len() as u64 > rules::LARGEST_FILE {
+        return Err(refused(format!("they are over {} bytes", rules::LARGEST_FILE)));
+    }
+    Rules::changed_by(&text).map_err(|cause| refused(cause.to_string()))
 }
 
 /// Finds where limits can be set. Started as root it also prepares what only root can and then becomes an unprivileged
@@ -132,7 +152,7 @@ fn write_log(format: LogFormat) {
 }
 
 /// Hands over to the gateway.
-async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result<Exit, Failure> {
+async fn serve(args: &ServeArgs, places: Places, detection: Detection, rules: Rules) -> Result<Exit, Failure> {
     tracing::info!(state_dir = %places.state_dir.display(), "starting");
     if args.switches() != sandbox::Switches::default() {
         tracing::error!("layers of the confinement are switched off: nothing that runs here is confined");
@@ -154,6 +174,7 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection) -> Result
             logs: Arc::new(opened.logs().clone()),
             reclaim: args.reclaim_after.unwrap_or_default(),
             switches: args.switches(),
+            rules,
         };
         let Started { pool, subordinate } = host.start().await?;
         let report = sandbox::report::host(&detection, subordinate);

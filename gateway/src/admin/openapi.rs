@@ -59,6 +59,8 @@ mod tests {
             "/v1/functions/{name}",
             "/v1/functions/{name}/evict",
             "/v1/functions/{name}/logs",
+            "/v1/alerts",
+            "/v1/rules",
         ] {
             assert!(api.paths.paths.contains_key(path), "{path}");
         }

@@ -78,6 +78,7 @@ impl Launcher for Bare {
             let ending = Ending {
                 exit: Exit::Unknown,
                 oom_kills: 0,
+                pids_hits: 0,
             };
             let process = Process {
                 cut: CancellationToken::new(),

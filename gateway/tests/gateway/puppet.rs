@@ -118,6 +118,7 @@ impl Launcher for Puppets {
             let ending = Ending {
                 exit: Exit::Code(0),
                 oom_kills: 0,
+                pids_hits: 0,
             };
             let strings = Strings {
                 cut: CancellationToken::new(),
@@ -324,7 +325,11 @@ impl Puppet {
 
     /// The process ends.
     fn end(&self, exit: Exit, oom_kills: u64) -> Result<(), Over> {
-        *self.ending.lock().unwrap() = Ending { exit, oom_kills };
+        *self.ending.lock().unwrap() = Ending {
+            exit,
+            oom_kills,
+            pids_hits: 0,
+        };
         Err(Over)
     }
 

@@ -27,6 +27,7 @@ use super::nursery::{Ending, Nursery, raise};
 use crate::log_tap::LogSink;
 use crate::plan::plan;
 use crate::policy::DEATHS_FORGIVEN;
+use crate::watch::{Event, Watcher};
 
 /// See the module's head.
 pub(super) struct Cells {
@@ -35,6 +36,7 @@ pub(super) struct Cells {
     runtimes: HostRuntimes,
     pub(super) sink: Arc<dyn LogSink>,
     pub(super) ledger: Arc<Ledger>,
+    pub(super) watcher: Arc<Watcher>,
     /// The filter that each fork adds.
     given_up: Vec<u8>,
     homes: Mutex<HashMap<FunctionName, Home>>,
@@ -64,6 +66,7 @@ impl Cells {
         runtimes: HostRuntimes,
         sink: Arc<dyn LogSink>,
         ledger: Arc<Ledger>,
+        watcher: Arc<Watcher>,
     ) -> Arc<Cells> {
         Arc::new_cyclic(|me| Cells {
             me: me.clone(),
@@ -71,6 +74,7 @@ impl Cells {
             runtimes,
             sink,
             ledger,
+            watcher,
             given_up: sandbox::filter::given_up(),
             homes: Mutex::default(),
             listener: OnceLock::new(),
@@ -124,7 +128,11 @@ impl Cells {
         let planned = template(revision, &self.runtimes, &self.given_up)
             .ok()
             .flatten()
-            .and_then(|launch| plan(revision, launch).ok());
+            .and_then(|launch| plan(revision, launch).ok())
+            .map(|plan| Plan {
+                watch: self.watcher.watch_of(revision),
+                ..plan
+            });
         let Some(plan) = planned else {
             homes.remove(&revision.name);
             return;
@@ -230,12 +238,18 @@ impl Cells {
 
     /// Takes what came of the template of a revision. `false` when its home is not there any more.
     fn put(&self, revision: &Revision, state: State) -> bool {
+        let mut drift = None;
         let old = {
             let mut homes = self.lock();
             match homes.get_mut(&revision.name) {
                 Some(home) if home.revision == revision.number => {
-                    if matches!(state, State::Stands(_)) {
-                        home.since.get_or_insert_with(Instant::now);
+                    match &state {
+                        State::Stands(_) => {
+                            home.since.get_or_insert_with(Instant::now);
+                        }
+                        // One of the same revision stood before.
+                        State::Unfit(why) if home.since.is_some() => drift = Some(why.clone()),
+                        State::Unfit(_) | State::Raising => {}
                     }
                     Some(std::mem::replace(&mut home.state, state))
                 }
@@ -244,6 +258,9 @@ impl Cells {
         };
         let there = old.is_some();
         drop(old);
+        if let Some(why) = drift {
+            self.watcher.tell(revision, None, Event::Template(why));
+        }
         if there && let Some(listener) = self.listener.get() {
             listener(&revision.name);
         }
@@ -256,6 +273,11 @@ impl Cells {
             Some(home) if home.revision == revision.number => home.deaths + 1,
             _ => return,
         };
+        self.watcher.tell(
+            revision,
+            None,
+            Event::Template("it ended, or answered no more".to_owned()),
+        );
         // The old home is this very task, which ends by returning.
         self.settle(&mut homes, revision, deaths);
         drop(homes);

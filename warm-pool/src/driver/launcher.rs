@@ -165,6 +165,10 @@ pub trait Confined: Send + Sync + 'static {
     fn gone(&self) -> Later<'_, Ending>;
     /// What it uses now.
     fn usage(&self) -> Usage;
+    /// The number of its sandbox, where it has one.
+    fn number(&self) -> Option<u64> {
+        None
+    }
     /// Connects to a server inside. Neither waits for one nor tries twice: errors of the kinds `ConnectionRefused`,
     /// `NotFound` and `WouldBlock` say that one may come yet.
     fn connect<'a>(&'a self, _door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {
@@ -265,4 +269,6 @@ pub struct Ending {
     pub exit: Exit,
     /// Processes in it that were killed because memory ran out.
     pub oom_kills: u64,
+    /// Processes that it was refused because of its limit.
+    pub pids_hits: u64,
 }

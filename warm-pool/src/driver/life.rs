@@ -98,7 +98,7 @@ pub(crate) async fn live(birth: Birth) {
             let fate = Fate::of(&ending, instance.killed.get().copied());
             // After this nobody waits for the end of an instance that the shelf still counts as living.
             if let Some(fleet) = fleet.upgrade() {
-                fleet.gone(id, fate, Some(&ending));
+                fleet.gone(id, &instance.revision, fate, Some(&ending));
             }
             instance.fate.send_replace(Some(fate));
         }
@@ -112,9 +112,10 @@ pub(crate) async fn live(birth: Birth) {
             let ending = bury(body).await.or(cut_off.then_some(Ending {
                 exit: Exit::Unknown,
                 oom_kills: 1,
+                pids_hits: 0,
             }));
             if let Some(fleet) = fleet.upgrade() {
-                fleet.gone(id, Fate::Unknown, ending.as_ref());
+                fleet.gone(id, &revision, Fate::Unknown, ending.as_ref());
             }
         }
     }

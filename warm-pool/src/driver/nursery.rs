@@ -16,6 +16,7 @@ use super::stock::{Stands, Stock};
 use crate::log_tap::{LogTap, Source};
 use crate::policy::{FORKS_OF_A_TEMPLATE, LIFE_OF_A_TEMPLATE, MOST_OF_A_CELL, cell_slots_ahead};
 use crate::shelf::InstanceId;
+use crate::watch::Watcher;
 
 /// How often the number of slots is looked at without anybody having taken one.
 const LOOK: Duration = Duration::from_secs(5);
@@ -36,6 +37,19 @@ pub(super) struct Nursery {
     /// How long it took to make.
     raised_in: Duration,
     _log: LogTap,
+    _watched: Watched,
+}
+
+/// A template that is watched, until this is dropped.
+struct Watched {
+    watcher: Arc<Watcher>,
+    id: u64,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.watcher.close(self.id);
+    }
 }
 
 /// Why a template is not kept any longer.
@@ -92,6 +106,11 @@ pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Re
     let dropped = IntCounter::new("dropped", "Lines of one template").map_err(|error| error.to_string())?;
     let log = LogTap::open(log, source, cells.sink.clone(), dropped).map_err(|error| error.to_string())?;
     cells.ledger.open(&revision.name, cell.base(), Duration::ZERO);
+    cells.watcher.open(revision, cell.base());
+    let watched = Watched {
+        watcher: cells.watcher.clone(),
+        id: cell.id(),
+    };
     let word = tokio::time::timeout(init_time(revision), cell.word()).await;
     log.drain();
     let written = match word {
@@ -115,6 +134,7 @@ pub(super) async fn raise(cells: &Cells, revision: &Revision, plan: &Plan) -> Re
             since: Instant::now(),
             raised_in: began.elapsed(),
             _log: log,
+            _watched: watched,
         }),
     }
 }

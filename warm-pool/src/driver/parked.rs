@@ -125,6 +125,7 @@ fn plan(runtimes: &HostRuntimes) -> Option<Plan> {
         lanes: 1,
         listen: None,
         terminable: false,
+        watch: sandbox::Watch::default(),
     })
 }
 

@@ -26,6 +26,7 @@ use crate::fate::{Fate, StartFailure};
 use crate::log_tap::LogSink;
 use crate::plan::plan;
 use crate::start::{Purpose, Start};
+use crate::watch::Watcher;
 
 /// See the module's head.
 pub(crate) struct Sandboxed {
@@ -35,6 +36,7 @@ pub(crate) struct Sandboxed {
     parking: Arc<Parking>,
     cells: Arc<Cells>,
     ledger: Arc<Ledger>,
+    watcher: Arc<Watcher>,
 }
 
 /// A sandbox that was started, from what, and the cell that it lives in.
@@ -47,15 +49,21 @@ struct Begun {
 
 impl Sandboxed {
     /// `sink` takes what templates print.
-    pub(crate) fn new(spawner: Spawner, runtimes: HostRuntimes, sink: Arc<dyn LogSink>) -> Sandboxed {
+    pub(crate) fn new(
+        spawner: Spawner,
+        runtimes: HostRuntimes,
+        sink: Arc<dyn LogSink>,
+        watcher: Arc<Watcher>,
+    ) -> Sandboxed {
         let ledger = Arc::<Ledger>::default();
         Sandboxed {
             refill: Refill::start(spawner.clone()),
             parking: Parking::start(spawner.clone(), &runtimes),
-            cells: Cells::new(spawner.clone(), runtimes.clone(), sink, ledger.clone()),
+            cells: Cells::new(spawner.clone(), runtimes.clone(), sink, ledger.clone(), watcher.clone()),
             spawner,
             runtimes,
             ledger,
+            watcher,
         }
     }
 
@@ -78,7 +86,10 @@ impl Sandboxed {
             Purpose::Check => None,
             Purpose::Call | Purpose::Ahead => load(revision, &launch),
         };
-        let plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;
+        let mut plan = plan(revision, launch).map_err(|error| StartFailure::Plan(error.into()))?;
+        if purpose != Purpose::Check {
+            plan.watch = self.watcher.watch_of(revision);
+        }
         if let Some(load) = load
             && let Some(sandbox) = self.parking.bind(&plan).await
         {
@@ -112,7 +123,7 @@ impl Sandboxed {
 
 impl Sandboxed {
     /// Opens the account of what was begun.
-    fn launched(&self, revision: &Revision, begun: Begun) -> Launched {
+    fn launched(&self, revision: &Revision, purpose: Purpose, begun: Begun) -> Launched {
         let Begun {
             mut sandbox,
             start,
@@ -133,10 +144,14 @@ impl Sandboxed {
         let sandbox = Arc::new(sandbox);
         let before = load.as_ref().and_then(|_| sandbox.usage().cpu).unwrap_or_default();
         self.ledger.open(&revision.name, &sandbox, before);
+        if purpose != Purpose::Check {
+            self.watcher.open(revision, &sandbox);
+        }
         let body = Body {
             sandbox,
             function: revision.name.clone(),
             ledger: self.ledger.clone(),
+            watcher: self.watcher.clone(),
             _cell: cell,
         };
         Launched {
@@ -158,14 +173,14 @@ impl Launcher for Sandboxed {
                 Some(forked) => forked,
                 None => self.begin(revision, purpose).await?,
             };
-            Ok(self.launched(revision, begun))
+            Ok(self.launched(revision, purpose, begun))
         })
     }
 
     fn execute<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async move {
             let begun = self.begin(revision, purpose).await?;
-            Ok(self.launched(revision, begun))
+            Ok(self.launched(revision, purpose, begun))
         })
     }
 
@@ -224,6 +239,7 @@ impl Launcher for Sandboxed {
     fn forget(&self, function: &FunctionName) {
         self.cells.forget(function);
         self.ledger.close(function);
+        self.watcher.removed(function);
     }
 }
 
@@ -232,6 +248,7 @@ struct Body {
     sandbox: Arc<Sandbox>,
     function: FunctionName,
     ledger: Arc<Ledger>,
+    watcher: Arc<Watcher>,
     /// Which would take it along when it goes.
     _cell: Option<Arc<Cell>>,
 }
@@ -285,6 +302,7 @@ impl Confined for Body {
             Ending {
                 exit,
                 oom_kills: obituary.oom_kills,
+                pids_hits: obituary.pids_hits,
             }
         })
     }
@@ -301,6 +319,10 @@ impl Confined for Body {
             memory_peak,
             pids,
         }
+    }
+
+    fn number(&self) -> Option<u64> {
+        Some(self.sandbox.id())
     }
 
     fn connect<'a>(&'a self, door: &'a Door) -> Later<'a, io::Result<Box<dyn Stream>>> {
@@ -341,5 +363,6 @@ impl Drop for Body {
         // Nobody waited for its end: what is read now is the most that will be known.
         let cpu = self.sandbox.usage().cpu.unwrap_or_default();
         self.ledger.settle(&self.function, self.sandbox.id(), cpu);
+        self.watcher.close(self.sandbox.id());
     }
 }

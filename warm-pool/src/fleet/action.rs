@@ -95,6 +95,7 @@ impl Fleet {
                     cancel: cancel.clone(),
                     gone: gone.clone(),
                     live: None,
+                    kept: false,
                 };
                 state.members.insert(instance, member);
                 let output = Output {
@@ -138,6 +139,22 @@ impl Fleet {
                 })
             }
         }
+    }
+
+    /// Has it killed when its time in quarantine is over.
+    fn quarantine(&self, instance: Arc<Instance>) {
+        // Whoever finds it dead later asks for the cause, so that has to stand first.
+        let _earlier = instance.killed.set(KillCause::Quarantined);
+        let (Some(fleet), Some(driver)) = (self.me.upgrade(), self.driver.upgrade()) else {
+            return instance.body.kill();
+        };
+        let quarantine = driver.quarantine.clone();
+        driver.runtime.spawn(async move {
+            quarantine.keep(&instance).await;
+            instance.body.kill();
+            // As long as it is kept, so is what would kill it when it goes.
+            drop(fleet);
+        });
     }
 
     fn act(&self, action: Action) {
@@ -188,6 +205,7 @@ impl Fleet {
                 cause,
             } => {
                 match instance {
+                    Some(instance) if cause == KillCause::Quarantined => self.quarantine(instance),
                     Some(instance) => instance.kill(cause),
                     // What is still starting is called off.
                     None => cancel.cancel(),

@@ -138,6 +138,12 @@ impl Fleet {
         }
     }
 
+    /// The instance that lives in this sandbox.
+    pub(crate) fn instance_in(&self, sandbox: u64) -> Option<Arc<Instance>> {
+        let mut living = self.living().into_iter();
+        living.find(|instance| instance.body.number() == Some(sandbox))
+    }
+
     fn living(&self) -> Vec<Arc<Instance>> {
         let state = self.lock();
         state

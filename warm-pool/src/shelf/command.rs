@@ -112,6 +112,10 @@ pub(crate) enum KillCause {
     Failed,
     /// The pool is shutting down.
     Closing,
+    /// A rule applied to it.
+    Condemned,
+    /// The same, and it is kept for a while before.
+    Quarantined,
 }
 
 impl KillCause {
@@ -128,6 +132,7 @@ impl KillCause {
             KillCause::Pressure => Some(ColdReason::Pressure),
             KillCause::Spent => Some(ColdReason::Spent),
             KillCause::Poisoned(poison) => Some(poison.reason()),
+            KillCause::Condemned | KillCause::Quarantined => Some(ColdReason::Rule),
             KillCause::Failed | KillCause::Closing => None,
         }
     }

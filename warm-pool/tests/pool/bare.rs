@@ -241,7 +241,11 @@ impl Bare {
                 (None, None) => Exit::Unknown,
             };
             living.send_modify(|living| *living -= 1);
-            ended.send_replace(Some(Ending { exit, oom_kills: 0 }));
+            ended.send_replace(Some(Ending {
+                exit,
+                oom_kills: 0,
+                pids_hits: 0,
+            }));
         });
         Launched {
             body: Box::new(Process { cut, ending }),

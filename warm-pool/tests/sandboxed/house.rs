@@ -99,6 +99,7 @@ impl House<'_> {
             tree: setting.tree.clone(),
             subordinate: sandbox::report::subordinate_ids(),
             switches: sandbox::Switches::default(),
+            watch: sandbox::Watch::default(),
         })
         .await
         .unwrap();
@@ -108,6 +109,7 @@ impl House<'_> {
             runtimes: HostRuntimes::find(),
             logs: log.clone(),
             reclaim: Reclaim::default(),
+            rules: warm_pool::watch::Rules::none(),
         });
         House { pool, log, setting }
     }

@@ -54,6 +54,7 @@ impl Confined for Starting {
                 Some(at) if tries >= at => std::task::Poll::Ready(Ending {
                     exit: Exit::Code(3),
                     oom_kills: 0,
+                    pids_hits: 0,
                 }),
                 _ => std::task::Poll::Pending,
             }

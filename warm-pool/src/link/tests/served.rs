@@ -35,6 +35,7 @@ impl Confined for Served {
             Ending {
                 exit: Exit::Unknown,
                 oom_kills: 0,
+                pids_hits: 0,
             }
         })
     }
