@@ -28,3 +28,4 @@ mod pristine;
 mod reclaimed;
 mod security;
 mod templates;
+mod watch;
