@@ -90,6 +90,9 @@ async fn every_panel_has_data() {
             &[],
         )
         .await;
+    server
+        .deploy("falling", &Source::python_body("    os._exit(3)"), &[])
+        .await;
 
     let mut waiting = queries();
     assert!(waiting.len() >= 20, "the dashboard has its panels: {waiting:?}");
@@ -129,7 +132,7 @@ async fn every_panel_has_data() {
     }
 }
 
-/// Some of every kind of call: cold, warm, failing, refused.
+/// Some of every kind of call: cold, warm, failing, refused, ending its process.
 async fn load(server: &Server) {
     server.evict("loaded").await;
     for _ in 0..20 {
@@ -137,6 +140,8 @@ async fn load(server: &Server) {
     }
     server.call("failing").await.error(502);
     server.call("no-such-function").await.error(404);
+    // Three of these are an alert.
+    server.call("falling").await.error(502);
 }
 
 /// Every query of every panel with its variables replaced, by the panel's title and the query's letter.
