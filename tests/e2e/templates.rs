@@ -205,7 +205,11 @@ async fn a_template_that_dies_is_replaced_and_its_forks_outlive_none_of_their_ca
     })
     .await;
     // Somebody is told.
-    let told = server.fn_command(["alerts", "--function", "forked"]).await.good().json();
+    let told = server
+        .fn_command(["alerts", "--function", "forked"])
+        .await
+        .good()
+        .json();
     let told = told.as_array().expect("a list");
     assert!(told.iter().any(|alert| alert["rule"] == "template-drift"), "{told:?}");
 }
