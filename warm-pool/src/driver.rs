@@ -136,6 +136,11 @@ impl Driver {
         self.fleets.get(name).map(|fleet| fleet.value().clone())
     }
 
+    /// Whether the function was called, and not removed since.
+    pub(crate) fn remembers(&self, name: &FunctionName) -> bool {
+        self.records.contains_key(name)
+    }
+
     /// The fleet of a function, made when it has none. `None` while the pool closes.
     pub(crate) fn fleet(self: &Arc<Driver>, name: &FunctionName) -> Option<Arc<Fleet>> {
         if let Some(fleet) = self.find(name) {

@@ -36,12 +36,15 @@ impl Frost {
         self.last == turn && self.thaw.is_some()
     }
 
-    /// Continues it.
+    /// Continues it, unless an order to stop it was given later.
     ///
     /// # Errors
     /// When that can't be done; it is of no more use then.
     pub(crate) fn thaw(&mut self, turn: u64) -> io::Result<()> {
-        self.last = self.last.max(turn);
+        if turn < self.last {
+            return Ok(());
+        }
+        self.last = turn;
         self.thaw.take().map_or(Ok(()), |thaw| thaw())
     }
 }
@@ -93,6 +96,15 @@ mod tests {
         assert!(body.stopped() && frost.holds(3) && !frost.holds(1));
         frost.thaw(4).unwrap();
         assert!(!frost.holds(3));
+    }
+
+    #[test]
+    fn one_that_is_stopped_for_good_is_not_continued_by_an_order_of_before() {
+        let (body, mut frost) = (Body::default(), Frost::default());
+        frost.freeze(1, || body.stop()).unwrap();
+        assert!(frost.freeze(u64::MAX, || body.stop()).unwrap());
+        frost.thaw(2).unwrap();
+        assert!(body.stopped() && frost.holds(u64::MAX));
     }
 
     #[test]

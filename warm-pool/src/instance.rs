@@ -103,6 +103,10 @@ impl Instance {
     /// What it is given to do at its end, once the cause of that stands. Extensions are told of every end, a program alone of gentle ones.
     fn farewell(&self) -> Option<Farewell<'_>> {
         let cause = *self.killed.get()?;
+        if cause == KillCause::Condemned {
+            // Whatever it runs is not to be asked.
+            return None;
+        }
         let desk = self.server.as_ref().map(Server::desk);
         if let Some(desk) = desk.filter(|desk| desk.takes_leave()) {
             let reason = match cause {

@@ -1,6 +1,6 @@
 //! Every metric of the pool: its name, its labels and when it moves.
 //!
-//! Label values are function names and the words of closed enums, so their number is bounded by the functions that were called;
+//! Label values are function names, names of rules and the words of closed enums, so their number is bounded by the functions that were called;
 //! the series of a removed function are dropped.
 
 mod scrape;

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  born in its namespaces -> leaf -> identity -> /proc, /tmp -> worker forked -> waiting
-//!        waiting --bind--> layers mounted -> worker told -> no capability left -> reaping
-//!        waiting --park--> worker told -> program runs, waiting --show--> layers mounted -> no capability left -> reaping
+//!        waiting --bind--> layers mounted -> worker told -> no capability left that it does not need -> reaping
+//!        waiting --park--> worker told -> program runs, waiting --show--> layers mounted -> the same -> reaping
 //!        reaping --worker ended--> says how, and exits
 //! ```
 //!

@@ -27,6 +27,7 @@ pub(super) async fn judge(driver: Weak<Driver>, sightings: Option<Sightings>) {
                 Some(Told::Happened(happening)) => vec![happening],
                 Some(Told::Removed(function)) => {
                     judge.forget(&function);
+                    watcher.end_series(&function);
                     continue;
                 }
                 None => return,
@@ -43,6 +44,13 @@ pub(super) async fn judge(driver: Weak<Driver>, sightings: Option<Sightings>) {
             _ = look.tick() => watcher.named_since(),
         };
         for happening in happenings {
+            // A function that was removed has no series, and none may begin anew.
+            if !driver
+                .upgrade()
+                .is_some_and(|driver| driver.remembers(&happening.function))
+            {
+                continue;
+            }
             watcher.judged(&mut judge, &happening, |action| {
                 act(&driver, &watcher, &happening, action)
             });

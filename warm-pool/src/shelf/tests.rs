@@ -487,6 +487,28 @@ fn eviction_kills_what_is_bound_and_waiters_get_new_ones() {
 }
 
 #[test]
+fn one_that_is_condemned_gets_no_call_and_makes_room_when_it_is_forgotten() {
+    let mut desk = Desk::with(|scale| scale.max = 1);
+    desk.warm();
+    let grant = desk.lane();
+    desk.waits();
+    let condemn = |desk: &mut Desk, id| {
+        let cause = KillCause::Quarantined;
+        desk.shelf.condemn(desk.now, InstanceId(id), cause, &mut desk.out)
+    };
+    assert!(condemn(&mut desk, 0) && !condemn(&mut desk, 0), "once");
+    assert!(!condemn(&mut desk, 7), "nobody knows that one");
+    assert_eq!(desk.took(), [kill(InstanceId(0), KillCause::Quarantined)]);
+    // What is put aside is forgotten before it is gone.
+    assert_eq!(desk.gone(0, ColdReason::Rule), [start(1, 1, ColdReason::Rule)]);
+    assert!(!condemn(&mut desk, 1), "it is not up yet");
+    // Its call ends later, and changes nothing.
+    assert_eq!(desk.poison(grant, Poison::Timeout), []);
+    assert_eq!(desk.gone(0, ColdReason::Limit), []);
+    assert_eq!(desk.shelf.in_flight(), 1);
+}
+
+#[test]
 fn the_minimum_is_started_kept_and_replaced() {
     let mut desk = Desk::with(|scale| scale.min = 2);
     desk.shelf.provision(desk.now, number(1), desk.scale, &mut desk.out);

@@ -172,12 +172,17 @@ impl Watcher {
 
     /// The function was removed: its series end, and what was counted of it is forgotten.
     pub(crate) fn removed(&self, function: &FunctionName) {
+        self.end_series(function);
+        self.put(Told::Removed(function.clone()));
+    }
+
+    /// Drops what was counted of a function: once when it is removed, and once when nothing that had happened before is judged any more.
+    pub(crate) fn end_series(&self, function: &FunctionName) {
         for rule in self.rules.all() {
             let labels = [&rule.name, rule.severity.as_str(), function.as_str()];
             // A series that was never opened can't be dropped, which is as good.
             let _ = self.raised.remove_label_values(&labels);
         }
-        self.put(Told::Removed(function.clone()));
     }
 
     fn put(&self, told: Told) {
