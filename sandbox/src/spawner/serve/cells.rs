@@ -24,8 +24,8 @@ use crate::filter::policy::Subject;
 use crate::filter::program_denying;
 use crate::packet;
 use crate::plan::{BindPlan, SlotPlan};
-use crate::spawner::protocol::{FromCell, ToCell};
 use crate::sighting::Watch;
+use crate::spawner::protocol::{FromCell, ToCell};
 use crate::stage::{At, Stage, StageError};
 use crate::sys::clone::{Side, clone3};
 
