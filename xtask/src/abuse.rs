@@ -56,6 +56,14 @@ impl Programs {
         install(&program.path, &self.path(to))
     }
 
+    /// Copies what tries `fn`, but not `fn` itself, to where the suite finds it.
+    pub(crate) fn stage(&self, dir: &Path) -> Result<()> {
+        for name in ["abuse", "fn-abuse-switches", "probe"] {
+            install(&self.path(name), &dir.join(name))?;
+        }
+        Ok(())
+    }
+
     fn path(&self, name: &str) -> std::path::PathBuf {
         self.dir.path().join(name)
     }

@@ -4,7 +4,7 @@
 //! user of an ordinary Debian: with all of systemd's delegation, with what Debian delegates by itself, and with none.
 //!
 //! ```text
-//! requirements -> build -> image (once) -> disk with the programs -> boot -> doctor, demo, confinement, e2e -> off
+//! requirements -> build -> image (once) -> disk with the programs -> boot -> doctor, demo, confinement, abuse, e2e -> off
 //! ```
 //!
 //! Nothing is installed in the machine and nothing it writes outlives it. It reaches no network; its ssh is forwarded from the
@@ -56,6 +56,8 @@ enum Part {
     Demo,
     /// The tests of the sandbox
     Confinement,
+    /// The abuse suite
+    Abuse,
     /// The end-to-end tests
     E2e,
     /// No test: a shell of the ordinary user in the machine

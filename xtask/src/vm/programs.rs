@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 
 use super::image::Cache;
+use crate::abuse;
 use crate::demo;
 use crate::program::Program;
 use crate::test::install;
@@ -44,6 +45,7 @@ pub(super) fn disk(workspace: &Workspace, cache: &Cache, release: bool) -> Resul
     for (kind, name) in TESTS {
         add(&built, kind, name, &dir)?;
     }
+    abuse::Programs::build(workspace)?.stage(&dir)?;
     demo::stage(workspace, &dir)?;
     packages(&dir.join("packages"))?;
     fs::write(dir.join("serve-once.sh"), SERVE_ONCE)?;

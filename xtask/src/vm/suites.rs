@@ -15,6 +15,8 @@ pub(super) struct Suite {
     pub(super) program: &'static str,
     /// What stands before it on the command line.
     before: &'static [&'static str],
+    /// Whether it is one of Rust's own test harness, which lists its tests and takes options.
+    harness: bool,
     /// Tests that can't run in the machine: a part of their names, and why.
     not_here: &'static [(&'static str, &'static str)],
 }
@@ -26,6 +28,15 @@ pub(super) const SUITES: &[Suite] = &[
         program: "confinement",
         // It makes its groups in the scope in which it stands.
         before: &["systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes"],
+        harness: true,
+        not_here: &[],
+    },
+    Suite {
+        part: Part::Abuse,
+        // It finds its other programs beside itself.
+        program: "abuse",
+        before: &[],
+        harness: false,
         not_here: &[],
     },
     Suite {
@@ -33,6 +44,7 @@ pub(super) const SUITES: &[Suite] = &[
         program: "e2e",
         // Each server asks for a scope of its own.
         before: &[],
+        harness: true,
         not_here: NOT_HERE,
     },
 ];
@@ -79,8 +91,11 @@ pub(super) fn run(machine: &Machine, suite: &Suite, filter: Option<&str>, accoun
     let mut words = suite.before.to_vec();
     words.push("env");
     words.extend(variables.iter().map(String::as_str));
-    // One test at a time: they share two emulated processors.
-    words.extend([program.as_str(), "--test-threads", "1"]);
+    words.push(&program);
+    if suite.harness {
+        // One test at a time: they share two emulated processors.
+        words.extend(["--test-threads", "1"]);
+    }
     words.extend(filter);
     for (part, _) in suite.not_here {
         words.extend(["--skip", part]);
@@ -107,6 +122,9 @@ pub(super) fn run(machine: &Machine, suite: &Suite, filter: Option<&str>, accoun
 
 /// The tests of the program that can't run there.
 fn left_out(machine: &Machine, program: &str, suite: &Suite, filter: Option<&str>, label: &str) -> Result<Vec<Skip>> {
+    if suite.not_here.is_empty() {
+        return Ok(Vec::new());
+    }
     let list = machine.user(&[program, "--list"])?.success("the list of tests")?;
     let names: Vec<_> = list.lines().filter_map(|line| line.strip_suffix(": test")).collect();
     let mut skips = Vec::new();
