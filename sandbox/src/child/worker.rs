@@ -98,7 +98,10 @@ pub(crate) fn run(start: Start<'_>) -> ! {
             let beside: Vec<BorrowedFd<'_>> = calls.iter().map(AsFd::as_fd).collect();
             packet::send(socket, &confined, &beside).at(Stage::Message)
         })
-        .and_then(|()| limit_open_files())
+        .and_then(|()| match start.switches.on(Layer::Rlimits) {
+            true => limit_open_files(),
+            false => Ok(()),
+        })
         .and_then(|()| packet::receive::<BindPlan>(socket).at(Stage::Message))
         .and_then(|message| match message {
             // Pid 1 is gone, so this one is about to be as well.
