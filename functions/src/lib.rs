@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`name`], [`digest`], [`boot_id`], [`size`], [`span`], [`cpu`] | the newtypes that cannot hold a bad value |
 //! | [`cors`] | which pages of other origins may call a function |
+//! | [`network`] | where a function may connect to |
 //! | [`manifest`] | what `fn.toml` may say, its defaults and its bounds |
 //! | [`detect`] | which runtime and handler a directory holds |
 //! | [`bundle`] | code as one deterministic archive, and the safe way back |
@@ -28,6 +29,7 @@ pub mod digest;
 pub mod layers;
 pub mod manifest;
 pub mod name;
+pub mod network;
 pub mod payload;
 pub mod printable;
 pub mod published;

@@ -369,6 +369,15 @@ pub const KEYS: &[Key] = &[
         bounds: None,
         doc: "How long a browser may remember what it was answered, at most `24h`.",
     },
+    Key {
+        name: "network.allow",
+        kind: Kind::List,
+        default: None,
+        bounds: None,
+        doc: "Where the function may connect to: at most 16 of the form `example.org:443`, a DNS name and a TCP port. Without it, nowhere. \
+              Addresses of the server's own machine and of private networks are refused unless `fn serve --egress-allow` names them: see \
+              docs/network.md.",
+    },
 ];
 
 impl Key {

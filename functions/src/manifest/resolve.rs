@@ -12,6 +12,7 @@ use super::watchdog;
 use crate::cors::CorsError;
 use crate::detect::Detected;
 use crate::layers::MOST_LAYERS;
+use crate::network::{Destination, MOST_DESTINATIONS};
 use crate::{ByteSize, FunctionName, one_line};
 
 /// Largest event of a handler, raw: the body limit of Lambda's synchronous invocations.
@@ -213,6 +214,18 @@ pub enum ResolveError {
     /// The section `[security]` can't be.
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// Too many destinations.
+    #[error("network.allow has {count} destinations, at most {MOST_DESTINATIONS} are allowed")]
+    NetworkCount {
+        /// How many.
+        count: usize,
+    },
+    /// The same destination twice.
+    #[error("network.allow names {0} twice")]
+    NetworkTwice(Destination),
+    /// The server of an `http` function listens on the port of a destination. Where it binds every address, that would be taken.
+    #[error("network.allow names {0}, but http.port is the same port, which is listened on inside for both")]
+    NetworkPort(Destination),
     /// Too many bytes of arguments.
     #[error("{key} has {bytes} bytes together, at most {ARGS_BYTES} are allowed")]
     ArgsBytes {
@@ -260,6 +273,9 @@ impl ResolveError {
             ResolveError::Upstream { .. } => "Write for example `http://127.0.0.1:5000`.",
             ResolveError::Cors(_) => "Correct the section [cors], or leave it out and answer browsers in the function.",
             ResolveError::Security(error) => error.hint(),
+            ResolveError::NetworkCount { .. } => "Allow what is needed, or reach several services through one.",
+            ResolveError::NetworkTwice(_) => "Remove one of the two.",
+            ResolveError::NetworkPort(_) => "Set http.port to another port.",
             ResolveError::ArgsRuntime { .. } => "Remove the section [stdio], or set runtime to stdio.",
             ResolveError::ArgsCount { .. } | ResolveError::ArgsBytes { .. } => {
                 "Put long argument lists into a file of the bundle."
@@ -364,6 +380,7 @@ impl Manifest {
                 protocol: decided(self.http.protocol, default.http.protocol),
             },
             cors: Some(self.cors.clone()).filter(|cors| !cors.is_empty()),
+            network: self.network.clone(),
         };
         self.cors.check()?;
         if !settings.signature.fits(runtime) {
@@ -403,6 +420,7 @@ impl Manifest {
                 name: (*name).to_owned(),
             });
         }
+        check_network(&settings)?;
         Ok(settings)
     }
 }
@@ -516,6 +534,22 @@ fn check_env(env: &BTreeMap<String, String>) -> Result<(), ResolveError> {
     match bytes {
         0..=ENV_BYTES => Ok(()),
         _ => Err(ResolveError::EnvBytes { bytes }),
+    }
+}
+
+fn check_network(settings: &Settings) -> Result<(), ResolveError> {
+    let allow = &settings.network.allow;
+    if allow.len() > MOST_DESTINATIONS {
+        return Err(ResolveError::NetworkCount { count: allow.len() });
+    }
+    let twice = (1..allow.len()).find(|at| allow[..*at].contains(&allow[*at]));
+    if let Some(at) = twice {
+        return Err(ResolveError::NetworkTwice(allow[at].clone()));
+    }
+    let taken = |to: &&Destination| settings.runtime == Runtime::Http && to.port().get() == settings.http.port;
+    match allow.iter().find(taken) {
+        Some(to) => Err(ResolveError::NetworkPort(to.clone())),
+        None => Ok(()),
     }
 }
 

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use super::security::Security;
 use super::suggest::{did_you_mean, nearest};
 use crate::cors::Cors;
+use crate::network::Network;
 use crate::{ByteSize, Cpu, Span};
 
 /// The resolved settings of one revision.
@@ -71,6 +72,9 @@ pub struct Settings {
     /// Which pages of other origins may call it, where the platform answers for that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// Where it may connect to.
+    #[serde(default, skip_serializing_if = "Network::is_empty")]
+    pub network: Network,
 }
 
 /// How many instances a function has.

@@ -13,6 +13,7 @@ use super::keys::{KEYS, Key, Kind};
 use super::settings::{Ahead, BuildMode, Keep, Profile, Protocol, Reuse, RootfsMode, Runtime, Signature};
 use super::suggest::{did_you_mean, nearest};
 use crate::cors::Cors;
+use crate::network::Network;
 use crate::{ByteSize, Cpu, FunctionName, Span};
 
 /// What was typed. A key that was not typed is `None` or empty and takes its default when resolved.
@@ -89,6 +90,9 @@ pub struct Manifest {
     /// `[cors]`
     #[serde(skip_serializing_if = "is_default")]
     pub cors: Cors,
+    /// `[network]`
+    #[serde(skip_serializing_if = "is_default")]
+    pub network: Network,
 }
 
 /// The section `[scale]` as typed.
@@ -304,6 +308,7 @@ impl Manifest {
             "cors.expose_headers" => self.cors.expose_headers = Vec::deserialize(value)?,
             "cors.allow_credentials" => self.cors.allow_credentials = bool::deserialize(value)?,
             "cors.max_age" => self.cors.max_age = read(value)?,
+            "network.allow" => self.network.allow = Vec::deserialize(value)?,
             // A key that KEYS holds and this does not is found by the test that sets every default.
             other => return Err(de::Error::custom(UnknownKey::new(other.to_owned()))),
         }

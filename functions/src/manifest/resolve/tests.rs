@@ -332,3 +332,31 @@ fn rules_for_pages_of_other_origins_are_checked_and_none_is_none() {
     let wrong = Manifest::default().set("cors.allow_credentials", "yes").unwrap_err();
     assert!(wrong.to_string().contains("neither true nor false"), "{wrong}");
 }
+
+#[test]
+fn destinations_are_counted_and_unlike_and_not_the_servers_own_port() {
+    assert!(resolve_as(Runtime::Stdio, &[]).unwrap().network.is_empty());
+    let settings = resolve_as(
+        Runtime::Stdio,
+        &[("network.allow", "[\"A.example:443\", \"a.example:80\"]")],
+    )
+    .unwrap();
+    assert_eq!(settings.network.allow[0].to_string(), "a.example:443");
+    let json = serde_json::to_string(&settings).unwrap();
+    assert_eq!(serde_json::from_str::<Settings>(&json).unwrap(), settings);
+
+    let error = refused(&[("network.allow", "[\"a.example:80\", \"A.example:80\"]")]);
+    assert!(matches!(error, ResolveError::NetworkTwice(_)) && error.hint().ends_with('.'));
+    let many: Vec<String> = (1..=17).map(|port| format!("\"a.example:{port}\"")).collect();
+    let error = refused(&[("network.allow", &format!("[{}]", many.join(",")))]);
+    assert!(matches!(error, ResolveError::NetworkCount { count: 17 }) && error.hint().ends_with('.'));
+    let server = [("handler", "./serve"), ("network.allow", "[\"a.example:8080\"]")];
+    let error = resolve_as(Runtime::Http, &server).unwrap_err();
+    assert!(matches!(error, ResolveError::NetworkPort(_)) && error.hint().ends_with('.'));
+    assert!(resolve_as(Runtime::Stdio, &server[1..]).is_ok());
+
+    let wrong = Manifest::default()
+        .set("network.allow", "[\"10.0.0.1:80\"]")
+        .unwrap_err();
+    assert!(wrong.to_string().contains("name the host by its DNS name"), "{wrong}");
+}

@@ -17,6 +17,7 @@ fn every_key_of_the_table_can_be_set_and_read() {
             "cors.allow_credentials" => "true",
             "cors.max_age" => "1m",
             cors if cors.starts_with("cors.") => "[\"*\"]",
+            "network.allow" => "[\"example.org:443\"]",
             other => panic!("give this test a value for {other}"),
         });
         let mut manifest = Manifest::default();
