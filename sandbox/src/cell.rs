@@ -68,13 +68,14 @@ enum Order {
 }
 
 impl Cell {
-    /// Whether a sandbox of `plan` can be forked at all: it has a read-only root, a program, no listener, and not too many
+    /// Whether a sandbox of `plan` can be forked at all: it has a read-only root, a program, no listener, no outlets, and not too many
     /// lanes.
     pub fn fits(plan: &Plan) -> bool {
         plan.rootfs == Rootfs::ReadOnly
             && plan.program == crate::plan::Program::Exec
             && plan.lanes <= MOST_LANES
             && plan.listen.is_none()
+            && plan.outlets.is_empty()
     }
 
     pub(crate) fn new(spawner: Spawner, plan: Plan, mut base: Sandbox, orders: OwnedFd) -> Result<Self, LaunchError> {

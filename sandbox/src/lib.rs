@@ -51,7 +51,7 @@ pub use cgroup::{CgroupTree, detect};
 pub use child::{Resident, ResidentCall};
 pub use filter::denial::{Denial, DenialError};
 pub use parked::Parked;
-pub use plan::{GroupName, LayerName, Limits, Plan, PlanError, Program, Rootfs, Shape};
+pub use plan::{GroupName, LayerName, Limits, Outlet, Plan, PlanError, Program, Rootfs, Shape};
 pub use reach::ReachError;
 pub use report::HostReport;
 pub use restrictions::{InnerPath, InnerPathError, Restrictions};

@@ -60,13 +60,14 @@ impl Parked {
         String::from_utf8_lossy(&page[..length.unwrap_or(0)]).into_owned()
     }
 
-    /// Whether `plan` can be bound to it. Its root is read-only and its filter is attached, its lanes and its listener are open, and a process that runs
+    /// Whether `plan` can be bound to it. Its root is read-only and its filter is attached, its lanes and its listener are open, outlets are not made any more, and a process that runs
     /// keeps its limit of file sizes, which follows from its memory. That program, arguments and environment are what the owner of `plan`
     /// expects is for the caller to know.
     pub fn fits(&self, plan: &Plan) -> bool {
         Slot::fits(plan)
             && plan.lanes == self.lanes
             && plan.listen == self.listen
+            && plan.outlets.is_empty()
             && plan.limits.memory == self.limits.memory
     }
 

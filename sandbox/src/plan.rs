@@ -3,6 +3,7 @@
 //! Names that become a path or a host name are types of their own which can't hold a bad one.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::num::NonZeroU16;
 
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,10 @@ pub enum PlanError {
     /// Arguments and environment beyond what the kernel takes.
     #[error("arguments and environment take {0} bytes, at most {MAX_ARGUMENT_BYTES} are passed")]
     TooLong(usize),
-    /// A template with a writable root, without a program, with a listener, or with too many lanes.
-    #[error("no template can be made of a plan with a writable root, a resident, a listener, or more than 32 lanes")]
+    /// A template with a writable root, without a program, with a listener or outlets, or with too many lanes.
+    #[error(
+        "no template can be made of a plan with a writable root, a resident, a listener, outlets, or more than 32 lanes"
+    )]
     NoTemplate,
     /// A system call that can't be denied.
     #[error(transparent)]
@@ -49,6 +52,12 @@ pub enum PlanError {
     /// A writable root whose files are not to be executed: below it lie the programs of the host.
     #[error("what is written to a writable rootfs can be executed: no_exec needs a read-only one")]
     WritableExec,
+    /// An outlet with a name that no hosts file can hold, or at an address that is not its own.
+    #[error("outlet {0} is not a DNS name at an address of 127.0.0.0/8 that nothing else has")]
+    Outlet(String),
+    /// More outlets than pid 1 opens.
+    #[error("{0} outlets given, at most {MAX_OUTLETS} are opened")]
+    Outlets(usize),
     /// A limit of zero, or one above what the kernel's files take.
     #[error("limit {what} is {value}, it must be {range}")]
     Limit {
@@ -65,6 +74,8 @@ pub enum PlanError {
 pub const MAX_LAYERS: usize = 40;
 /// The most lanes of one sandbox.
 pub const MAX_LANES: u8 = 64;
+/// The most outlets of one sandbox.
+pub const MAX_OUTLETS: usize = 16;
 /// The most bytes of arguments and environment together.
 pub const MAX_ARGUMENT_BYTES: usize = 128 * 1024;
 
@@ -176,6 +187,29 @@ pub enum Program {
     Resident(String),
 }
 
+/// A name and a port to which programs inside connect, and behind which the host listens. In the code of others it is what it seems to
+/// be: the service of that name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outlet {
+    /// What `/etc/hosts` of the sandbox calls `address`.
+    pub name: String,
+    /// An address of 127.0.0.0/8, but 127.0.0.1.
+    pub address: Ipv4Addr,
+    /// The port, of which the lower ones are fine too.
+    pub port: NonZeroU16,
+}
+
+impl Outlet {
+    fn is_sound(&self) -> bool {
+        let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+        (1..=253).contains(&self.name.len())
+            && self.name.bytes().all(plain)
+            && self.name != "localhost"
+            && self.address.is_loopback()
+            && self.address != Ipv4Addr::LOCALHOST
+    }
+}
+
 /// What a slot is built with before it is known what will run in it. Binding changes what differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
@@ -235,6 +269,8 @@ pub struct Plan {
     /// TCP port of 127.0.0.1 inside on which the host listens, from before the program is executed; see
     /// [`crate::Sandbox::take_listener`]. `None`: on none.
     pub listen: Option<NonZeroU16>,
+    /// Where programs inside find what is outside, at most [`MAX_OUTLETS`] and no two at one address and port; see [`crate::Sandbox::take_outlets`].
+    pub outlets: Vec<Outlet>,
     /// Whether the program may be asked to end, see [`crate::Sandbox::terminate`]. Costs pid 1 one capability over processes
     /// of its own sandbox.
     pub terminable: bool,
@@ -266,6 +302,18 @@ impl Plan {
         }
         if self.layers.len() > MAX_LAYERS {
             return Err(PlanError::Layers(self.layers.len()));
+        }
+        if self.outlets.len() > MAX_OUTLETS {
+            return Err(PlanError::Outlets(self.outlets.len()));
+        }
+        for (at, outlet) in self.outlets.iter().enumerate() {
+            let same = |other: &Outlet| (other.address, other.port) == (outlet.address, outlet.port);
+            if !outlet.is_sound() || self.outlets[..at].iter().any(same) {
+                return Err(PlanError::Outlet(format!(
+                    "{}:{} at {}",
+                    outlet.name, outlet.port, outlet.address
+                )));
+            }
         }
         match self.argv.first() {
             Some(program) if program.starts_with('/') => {}
@@ -337,6 +385,7 @@ impl Plan {
             cwd: self.cwd.clone(),
             lanes: self.lanes,
             listen: self.listen,
+            outlets: self.outlets.clone(),
             terminable: self.terminable,
             watch: self.watch,
         }
@@ -367,6 +416,7 @@ pub(crate) struct BindPlan {
     pub(crate) cwd: String,
     pub(crate) lanes: u8,
     pub(crate) listen: Option<NonZeroU16>,
+    pub(crate) outlets: Vec<Outlet>,
     pub(crate) terminable: bool,
     pub(crate) watch: Watch,
 }
@@ -404,6 +454,14 @@ fn within(what: &'static str, value: u64, least: u64, most: u64, range: &'static
 mod tests {
     use super::*;
 
+    fn outlet(name: &str, address: [u8; 4]) -> Outlet {
+        Outlet {
+            name: name.into(),
+            address: address.into(),
+            port: NonZeroU16::new(443).unwrap(),
+        }
+    }
+
     fn plan() -> Plan {
         Plan {
             group: GroupName::new("hello").unwrap(),
@@ -423,6 +481,7 @@ mod tests {
             cwd: "/".into(),
             lanes: 1,
             listen: None,
+            outlets: vec![outlet("db.example", [127, 77, 0, 1])],
             terminable: false,
             watch: Watch::default(),
         }
@@ -468,5 +527,20 @@ mod tests {
             .contains("read-only")
         );
         assert!(refused(|p| p.hostname = "Ä".into()).contains("host name"));
+        assert!(refused(|p| p.outlets = vec![p.outlets[0].clone(); 17]).contains("17 outlets"));
+        assert!(refused(|p| p.outlets.push(outlet("other", [127, 77, 0, 1]))).contains("other:443"));
+        for (name, address) in [
+            ("", [127, 77, 0, 2]),
+            ("a b", [127, 77, 0, 2]),
+            ("a\n127.0.0.1", [127, 77, 0, 2]),
+            ("a#", [127, 77, 0, 2]),
+            ("localhost", [127, 77, 0, 2]),
+            ("a", [127, 0, 0, 1]),
+            ("a", [10, 0, 0, 1]),
+        ] {
+            let mut plan = plan();
+            plan.outlets.push(outlet(name, address));
+            assert!(matches!(plan.check(), Err(PlanError::Outlet(_))), "{name:?}");
+        }
     }
 }

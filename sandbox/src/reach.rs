@@ -3,6 +3,7 @@
 //! | who listens | where | how |
 //! |---|---|---|
 //! | the host | 127.0.0.1, a port of the plan | pid 1 makes the listener before the program is executed: [`Sandbox::take_listener`] |
+//! | the host | an outlet of the plan: an address of 127.0.0.0/8 that a name has inside | the same: [`Sandbox::take_outlets`] |
 //! | the function | 127.0.0.1, any port | pid 1 makes a socket, the host connects it: [`Sandbox::tcp_socket`] |
 //! | the function | a path inside | a process of ours goes in and connects: [`Sandbox::connect_unix`] |
 //!

@@ -182,6 +182,13 @@ impl SlotState {
     }
 }
 
+/// Listeners that pid 1 makes and sends when it is bound.
+#[derive(Debug, Default)]
+struct Awaited {
+    listener: bool,
+    outlets: usize,
+}
+
 /// One sandbox. Dropping it kills everything in it.
 #[derive(Debug)]
 pub struct Sandbox {
@@ -193,8 +200,10 @@ pub struct Sandbox {
     log: Option<OwnedFd>,
     /// What listens on the port of its plan, once it has come.
     listener: Option<OwnedFd>,
-    /// Whether it is still to come.
-    listens: bool,
+    /// What listens at its outlets, in their order.
+    outlets: Vec<OwnedFd>,
+    /// Which listeners are still to come.
+    awaited: Awaited,
     reach: Reach,
     phases: Phases,
 }
@@ -219,7 +228,8 @@ impl Sandbox {
             lanes: Vec::new(),
             log: None,
             listener: None,
-            listens: false,
+            outlets: Vec::new(),
+            awaited: Awaited::default(),
             reach: Reach::default(),
             phases: Phases::default(),
         };
@@ -260,7 +270,10 @@ impl Sandbox {
     }
 
     fn open(&mut self, plan: &Plan, word: &ToSlot) -> Result<(), LaunchError> {
-        self.listens = plan.listen.is_some();
+        self.awaited = Awaited {
+            listener: plan.listen.is_some(),
+            outlets: plan.outlets.len(),
+        };
         let inside = self.open_channels(plan.lanes)?;
         let inside: Vec<_> = inside.iter().map(AsFd::as_fd).collect();
         self.say(word, &inside)
@@ -317,11 +330,16 @@ impl Sandbox {
     pub(crate) async fn started(&mut self) -> Result<(), LaunchError> {
         if let (FromSlot::Bound(phases), mut beside) = self.until(|said| matches!(said, FromSlot::Bound(_))).await? {
             self.phases = phases.into();
-            if std::mem::take(&mut self.listens) {
-                // It was sent, and found no room here.
-                let missing = || no_descriptors(io::Error::from_raw_os_error(libc::EMFILE));
-                self.listener = Some(beside.pop().ok_or_else(missing)?);
+            let awaited = std::mem::take(&mut self.awaited);
+            if beside.len() != awaited.outlets + usize::from(awaited.listener) {
+                // They were sent, and found no room here.
+                return Err(no_descriptors(io::Error::from_raw_os_error(libc::EMFILE)));
             }
+            // A parked one says so again, with nothing beside it.
+            if awaited.listener {
+                self.listener = Some(beside.remove(0));
+            }
+            self.outlets.append(&mut beside);
         }
         Ok(())
     }
@@ -407,6 +425,11 @@ impl Sandbox {
     /// second call. Nothing inside holds it. See [`crate::reach`] for what its user has to mind.
     pub fn take_listener(&mut self) -> Option<OwnedFd> {
         self.listener.take()
+    }
+
+    /// What listens at the outlets of the plan, in their order: as [`Sandbox::take_listener`]. Empty at the second call.
+    pub fn take_outlets(&mut self) -> Vec<OwnedFd> {
+        std::mem::take(&mut self.outlets)
     }
 
     /// How long each part of its start took. What was done ahead is no part of it.

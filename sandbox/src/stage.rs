@@ -42,6 +42,7 @@ stages! {
     Upper = "upper", "mounting the writable upper layer";
     Layers = "layers", "mounting the layers at /function by overlayfs";
     ReadOnly = "read-only", "making paths read-only (does each of them exist when the function starts, and is none a link?)";
+    Hosts = "hosts", "mounting a file /etc/hosts with the names of the outlets";
     Socket = "socket", "making a socket in the network of the sandbox";
     Worker = "worker", "forking the worker";
     LeafUserNamespace = "leaf-user-namespace", "making the sandbox's own user namespace";

@@ -63,6 +63,7 @@ async fn run(config: SpawnerConfig) -> Result<String, Failure> {
         cwd: "/".into(),
         lanes: 1,
         listen: None,
+        outlets: Vec::new(),
         terminable: false,
         watch: crate::sighting::Watch::default(),
     };

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::procfs;
-use crate::plan::{LayerName, Rootfs, SlotPlan};
+use crate::plan::{LayerName, Outlet, Rootfs, SlotPlan};
 use crate::restrictions::{InnerPath, Restrictions};
 use crate::stage::{At, Stage, StageError};
 use crate::switches::{Layer, Switches};
@@ -31,6 +31,11 @@ pub(crate) const FUNCTION: &str = "/function";
 const OPT_OF_THE_FUNCTION: &str = "/function/.fn-opt";
 /// Where programs look for what was added to them.
 const OPT: &str = "/opt";
+
+/// What every `/etc/hosts` begins with.
+pub(crate) const HOSTS: &str = "127.0.0.1 localhost\n::1 localhost\n";
+/// Where something is mounted for a moment.
+const ASIDE: &str = "/.fn/aside";
 
 pub(super) const NO_DEVICES: MsFlags = MsFlags::MS_NOSUID.union(MsFlags::MS_NODEV);
 
@@ -143,6 +148,34 @@ pub(crate) fn bind(rootfs: Rootfs, layers: &[LayerName]) -> Result<(), StageErro
         umount2(UPPER, MntFlags::MNT_DETACH).at(Stage::Layers)?;
     }
     Ok(())
+}
+
+/// Puts a file of its own over `/etc/hosts`, read-only, in which the outlets are named beside what is in the base's.
+pub(crate) fn name_hosts(outlets: &[Outlet]) -> Result<(), StageError> {
+    use std::fmt::Write;
+    let mut lines = String::from(HOSTS);
+    let named = |at: usize| {
+        outlets[..at]
+            .iter()
+            .any(|other| (other.address, &other.name) == (outlets[at].address, &outlets[at].name))
+    };
+    for (at, outlet) in outlets.iter().enumerate() {
+        if named(at) {
+            continue;
+        }
+        let _infallible = writeln!(lines, "{} {}", outlet.address, outlet.name);
+    }
+    // The file lies in a file system for it alone, which stays when it is not mounted there any more.
+    let flags = NO_DEVICES | MsFlags::MS_NOEXEC;
+    let options = "mode=0755,size=64k,nr_inodes=8";
+    mount(Some("tmpfs"), ASIDE, Some("tmpfs"), flags, Some(options)).at(Stage::Hosts)?;
+    let file = Path::new(ASIDE).join("hosts");
+    std::fs::write(&file, lines).at(Stage::Hosts)?;
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o444)).at(Stage::Hosts)?;
+    mount(Some(&file), "/etc/hosts", None::<&str>, MsFlags::MS_BIND, None::<&str>).at(Stage::Hosts)?;
+    let locked = Attributes::READ_ONLY.and(Attributes::NO_SUID).and(Attributes::NO_DEV);
+    add_attributes(CWD, Path::new("/etc/hosts"), locked, Reach::Mount).at(Stage::Hosts)?;
+    umount2(ASIDE, MntFlags::MNT_DETACH).at(Stage::Hosts)
 }
 
 fn capacity(bytes: u64) -> String {

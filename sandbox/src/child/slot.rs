@@ -67,7 +67,7 @@ pub(crate) enum FromSlot {
     /// It stands and waits to be bound. Not said when the word to bind was there before.
     Ready,
     /// The program runs (or the resident serves); microseconds of each part. Said again when a parked one has its layers. The
-    /// first time the listener, where the plan has one, is beside it.
+    /// first time the listener, where the plan has one, is beside it, and after that one for each outlet.
     Bound(PhaseMicros),
     /// Of a cell alone: what its template holds.
     Holds(Holdings),
@@ -211,15 +211,15 @@ fn serve(
     let Some((word, fds)) = packet::receive::<ToSlot>(control).at(Stage::Message)? else {
         return Ok(None);
     };
-    let mut listener = None;
     let watch;
+    let mut listeners = Vec::new();
     match word {
         ToSlot::Bind(bind) => {
             let began = Instant::now();
             show(start, &bind.hostname, bind.tmp_bytes, &bind.layers)?;
             phases.rootfs += micros(began.elapsed());
             let began = Instant::now();
-            listener = bind.listen.map(tcp::listen).transpose()?;
+            listeners = listen(&bind)?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
             worker::keep(kept(bind.terminable, bind.watch))?;
             phases.confine = follow(ours, told, &mut calls, &inside)?.unwrap_or_default();
@@ -230,10 +230,10 @@ fn serve(
         ToSlot::Park(bind) => {
             // Where worker and store have one owner, the modes of the store don't keep the program out.
             rootfs::cover_store()?;
-            let listener = bind.listen.map(tcp::listen).transpose()?;
+            let listeners = listen(&bind)?;
             let told = tell(start, ours.as_fd(), &bind, fds)?;
             follow(ours, told, &mut calls, &inside)?;
-            say_bound(control, *phases, listener)?;
+            say_bound(control, *phases, listeners)?;
             let plan = match reap(control, Some(worker), &mut calls, &inside)? {
                 Reaped::Ended(exit) => return Ok(Some(exit)),
                 Reaped::Told(ToSlot::Show(plan)) => plan,
@@ -253,7 +253,7 @@ fn serve(
         }
         ToSlot::Show(_) | ToSlot::Socket | ToSlot::Listening | ToSlot::Terminate => return Err(out_of_order()),
     }
-    say_bound(control, *phases, listener)?;
+    say_bound(control, *phases, listeners)?;
     nix::sys::prctl::set_no_new_privs().at(Stage::NoNewPrivileges)?;
     let filter = if watch.any() {
         start.watcher_filter
@@ -303,9 +303,18 @@ impl Viewpoint for Inside {
     }
 }
 
-/// The listener goes outward for good: what connects to it meanwhile waits in its queue.
-fn say_bound(control: BorrowedFd<'_>, phases: PhaseMicros, listener: Option<OwnedFd>) -> Result<(), StageError> {
-    let beside: Vec<BorrowedFd<'_>> = listener.iter().map(AsFd::as_fd).collect();
+/// The listener of the plan, if it has one, then those of its outlets.
+fn listen(bind: &BindPlan) -> Result<Vec<OwnedFd>, StageError> {
+    let mut listeners = tcp::open(&bind.outlets)?;
+    if let Some(port) = bind.listen {
+        listeners.insert(0, tcp::listen(port)?);
+    }
+    Ok(listeners)
+}
+
+/// The listeners go outward for good: what connects to one meanwhile waits in its queue.
+fn say_bound(control: BorrowedFd<'_>, phases: PhaseMicros, listeners: Vec<OwnedFd>) -> Result<(), StageError> {
+    let beside: Vec<BorrowedFd<'_>> = listeners.iter().map(AsFd::as_fd).collect();
     packet::send(control, &FromSlot::Bound(phases), &beside).at(Stage::Message)
 }
 

@@ -9,17 +9,34 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
+use super::rootfs;
 use crate::packet;
+use crate::plan::Outlet;
 use crate::reach::Answer;
 use crate::stage::{At, Stage, StageError};
 
 /// Connections that wait until the host accepts them; beyond that the kernel lets them try again.
 const BACKLOG: i32 = 128;
 
-/// Listens on 127.0.0.1. The address is not shared (`SO_REUSEPORT`), so nobody inside can listen beside the host.
+/// Listens on 127.0.0.1, see [`listen_at`].
 pub(super) fn listen(port: NonZeroU16) -> Result<OwnedFd, StageError> {
+    listen_at(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port.get()))
+}
+
+/// Listens at each outlet, in their order, and lets the names of them lead there.
+pub(super) fn open(outlets: &[Outlet]) -> Result<Vec<OwnedFd>, StageError> {
+    if outlets.is_empty() {
+        return Ok(Vec::new());
+    }
+    rootfs::name_hosts(outlets)?;
+    let listen = |outlet: &Outlet| listen_at(SocketAddrV4::new(outlet.address, outlet.port.get()));
+    outlets.iter().map(listen).collect()
+}
+
+/// Listens. Needs the capability to bind where the port is a low one. The address is not shared (`SO_REUSEPORT`), so nobody inside can listen beside the host.
+fn listen_at(address: SocketAddrV4) -> Result<OwnedFd, StageError> {
     let listener = unconnected()?;
-    bind(&listener, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port.get())).at(Stage::Socket)?;
+    bind(&listener, &address).at(Stage::Socket)?;
     net::listen(&listener, BACKLOG).at(Stage::Socket)?;
     Ok(listener)
 }

@@ -37,7 +37,7 @@ const GENERATED: &[(&str, &str)] = &[
         "root:x:0:0:root:/:/usr/sbin/nologin\nfn:x:1000:1000:function:/tmp:/bin/sh\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n",
     ),
     ("group", "root:x:0:\nfn:x:1000:\nnogroup:x:65534:\n"),
-    ("hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("hosts", rootfs::HOSTS),
     ("hostname", "localhost\n"),
     (
         "nsswitch.conf",
@@ -208,6 +208,7 @@ fn fill(root: &Path, copies: &Copies, files: &[BaseFile]) -> std::io::Result<()>
         ".fn/upper",
         ".fn/root",
         ".fn/empty",
+        ".fn/aside",
     ];
     for dir in dirs {
         fs::create_dir(root.join(dir))?;

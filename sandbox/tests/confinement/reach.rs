@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use futures_util::FutureExt;
 use futures_util::future::{join_all, try_join_all};
-use sandbox::{Exit, GroupName, Limits, Plan, ReachError, Rootfs, Sandbox, Shape};
+use sandbox::{Exit, GroupName, Limits, Outlet, Plan, ReachError, Rootfs, Sandbox, Shape};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -444,4 +444,57 @@ threading.Event().wait()
     drop(first);
     // Nobody hangs.
     settled(&house, 1).await;
+}
+
+/// Connects to names that only its hosts file knows, and looks at that file.
+const NAMING: &str = r#"
+for name, port in [("one.example", 443), ("two", 5432)]:
+    s = socket.create_connection((name, port))
+    s.sendall(name.encode())
+    print(s.recv(100).decode(), s.getpeername()[0])
+for port in [80, 9999]:
+    try: socket.create_connection(("one.example", port))
+    except OSError as e: print(errno.errorcode[e.errno])
+for flags in [os.O_WRONLY, os.O_RDWR | os.O_TRUNC]:
+    try: os.open("/etc/hosts", flags)
+    except OSError: print("locked")
+try: os.unlink("/etc/hosts")
+except OSError as e: print("kept")
+print(open("/etc/hosts").read(), os.path.exists("/.fn/aside/hosts"))
+"#;
+
+#[tokio::test]
+async fn outlets_are_found_by_their_names_also_at_low_ports_and_with_any_root() {
+    let house = House::new().await;
+    let outlet = |name: &str, last, port| Outlet {
+        name: name.into(),
+        address: Ipv4Addr::new(127, 77, 0, last),
+        port: NonZeroU16::new(port).unwrap(),
+    };
+    for rootfs in [Rootfs::ReadOnly, Rootfs::Writable] {
+        let plan = Plan {
+            outlets: vec![outlet("one.example", 1, 443), outlet("two", 2, 5432)],
+            rootfs,
+            listen: NonZeroU16::new(9001),
+            ..plan(&house, NAMING)
+        };
+        assert!(!sandbox::Cell::fits(&plan));
+        let mut sandbox = launch(&house, &plan).await;
+        let own = accepting(sandbox.take_listener().unwrap()).local_addr().unwrap();
+        assert_eq!(own, SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9001).into());
+        let outlets = sandbox.take_outlets();
+        assert!(outlets.len() == 2 && outlets.iter().all(is_ours_alone));
+        for (listener, name) in outlets.into_iter().zip(["one.example", "two"]) {
+            assert_eq!(answer(&accepting(listener), "yes").await, name);
+        }
+        let log = sandbox.take_log().unwrap();
+        sandbox.gone().await;
+        let hosts = "127.0.0.1 localhost\n::1 localhost\n127.77.0.1 one.example\n127.77.0.2 two\n";
+        assert_eq!(
+            read_all(log),
+            format!(
+                "yes 127.77.0.1\nyes 127.77.0.2\nECONNREFUSED\nECONNREFUSED\nlocked\nlocked\nkept\n{hosts} False\n"
+            )
+        );
+    }
 }

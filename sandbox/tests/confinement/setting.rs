@@ -135,6 +135,7 @@ impl House {
             cwd: "/function".into(),
             lanes: 1,
             listen: None,
+            outlets: Vec::new(),
             terminable: false,
             watch: sandbox::Watch::default(),
         }
