@@ -13,6 +13,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use functions::{Runtime, Signature, Span};
 use gateway::callback::CallbackHost;
 use warm_pool::Reclaim;
+use warm_pool::egress::Cidr;
 
 #[cfg(test)]
 mod tests;
@@ -101,6 +102,9 @@ pub(crate) struct ServeArgs {
     /// A host that results of calls in the background may be sent to, with or without a port
     #[arg(long = "callback-host", value_name = "HOST[:PORT]")]
     pub(crate) callback_hosts: Vec<CallbackHost>,
+    /// A range of addresses that functions may connect to by their `network.allow`, although it is not public; may be given several times
+    #[arg(long, value_name = "CIDR")]
+    pub(crate) egress_allow: Vec<Cidr>,
     /// When the memory of a frozen instance goes to swap, where there is some: a time after its last call, or `never` [default: 5m]
     #[arg(long, value_name = "DURATION|never")]
     pub(crate) reclaim_after: Option<Reclaim>,

@@ -262,6 +262,7 @@ impl Driver {
         };
         let mut families = scrape(&self.metrics, &samples, prepared);
         families.extend(self.watcher.gather());
+        families.extend(self.launcher.gather());
         families
     }
 }

@@ -14,6 +14,7 @@ use sandbox::{
 
 use sandbox::report::State;
 
+use crate::egress::Cidr;
 use crate::log_tap::LogSink;
 use crate::pool::{Pool, PoolConfig};
 use crate::reclaim::Reclaim;
@@ -38,6 +39,8 @@ pub struct Host {
     pub switches: Switches,
     /// What is watched, and what is done about it.
     pub rules: Rules,
+    /// Ranges of addresses that functions may reach although they are not public.
+    pub egress_allow: Vec<Cidr>,
 }
 
 /// The pool can't be started on this host.
@@ -99,6 +102,7 @@ impl Host {
             logs: self.logs,
             reclaim: self.reclaim,
             rules: self.rules,
+            egress_allow: self.egress_allow,
         });
         Ok(Started { pool, subordinate })
     }

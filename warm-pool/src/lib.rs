@@ -16,6 +16,7 @@
 //! | `policy` | how many instances, when to start, when to let go |
 //! | `plan` | which sandbox a revision needs |
 //! | `fleet` | one function's shelf with its live instances and waiting calls |
+//! | [`egress`] | where connections of functions lead, and where they may |
 //! | `driver` | what all functions share, and the life of each instance |
 //! | [`host`] | how is a pool started on this machine? |
 //! | `instance`, [`lane`], [`link`], [`lease`] | one process, a way to it by frames or by HTTP, the right to use that |
@@ -30,6 +31,7 @@
 mod channel;
 pub mod deploy;
 mod driver;
+pub mod egress;
 pub mod fate;
 mod fleet;
 mod frost;

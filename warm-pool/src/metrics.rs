@@ -3,6 +3,7 @@
 //! Label values are function names, names of rules and the words of closed enums, so their number is bounded by the functions that were called;
 //! the series of a removed function are dropped.
 
+mod egress;
 mod scrape;
 
 use std::sync::Mutex;
@@ -15,6 +16,7 @@ use crate::instance::Startup;
 use crate::shelf::Past;
 use crate::start::ColdReason;
 
+pub(crate) use self::egress::{Connection, EgressMetrics, Traffic};
 pub(crate) use self::scrape::{Prepared, Sample, scrape};
 
 /// Starts of instances that became ready, by reason.
@@ -47,6 +49,10 @@ pub const OOM_KILLS: &str = "fn_oom_kills_total";
 pub const PHASES: &str = "fn_phase_duration_seconds";
 /// Bytes printed beyond the limit of an invocation, and thrown away.
 pub const LOG_DROPPED: &str = "fn_log_dropped_bytes_total";
+/// Connections that functions made, by what came of them.
+pub const EGRESS_CONNECTIONS: &str = "fn_egress_connections_total";
+/// Bytes of connections that functions made, by direction.
+pub const EGRESS_BYTES: &str = "fn_egress_bytes_total";
 
 /// Events of instances that were watched, by kind.
 pub const WATCH_EVENTS: &str = "fn_watch_events_total";

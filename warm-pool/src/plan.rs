@@ -1,13 +1,18 @@
 //! From a revision and the way to launch it to the plan of a sandbox. Nothing here runs anything.
 
+use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use functions::network::Network;
 use functions::runtimes::{Launch, Program, RUNTIME_API_PORT};
 use functions::{Revision, RootfsMode, Runtime, Security};
-use sandbox::{GroupName, LayerName, Limits, Plan, PlanError, Restrictions, Rootfs};
+use sandbox::{GroupName, LayerName, Limits, Outlet, Plan, PlanError, Restrictions, Rootfs};
 
 /// The cgroup of all sandboxes: a slot stands in it before it is anybody's.
 pub(crate) const GROUP: &str = "slots";
+
+/// 127.77.0.1, where nothing else listens inside: programs choose 127.0.0.1.
+const FIRST_OUTLET: u32 = 0x7f4d_0001;
 
 /// How long a runtime of Lambda may take to end: what Lambda gives one that has an extension.
 const LAMBDA_GRACE: Duration = Duration::from_millis(500);
@@ -74,10 +79,31 @@ pub(crate) fn plan(revision: &Revision, launch: Launch) -> Result<Plan, PlanErro
             Runtime::Http | Runtime::Lambda | Runtime::Fdk => 0,
         },
         listen: (settings.runtime == Runtime::Lambda).then_some(RUNTIME_API_PORT),
+        outlets: outlets(&settings.network),
         terminable: grace(revision).is_some(),
         // A build or a check is nobody's: who starts a call says what is to be watched.
         watch: sandbox::Watch::default(),
     })
+}
+
+/// A door for each destination, in their order. Each name has an address of its own, as two may be reached at the same port.
+fn outlets(network: &Network) -> Vec<Outlet> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut outlets = Vec::new();
+    for to in &network.allow {
+        let at = names.iter().position(|name| *name == to.host());
+        let at = at.unwrap_or_else(|| {
+            names.push(to.host());
+            names.len() - 1
+        });
+        outlets.push(Outlet {
+            name: to.host().to_owned(),
+            // At most sixteen, see MOST_DESTINATIONS.
+            address: Ipv4Addr::from(FIRST_OUTLET + at as u32),
+            port: to.port(),
+        });
+    }
+    outlets
 }
 
 #[cfg(test)]
@@ -190,6 +216,28 @@ mod tests {
             let refused = planned_for(Runtime::Stdio, "hello", &format!("[security]\n{keys}")).unwrap_err();
             assert!(refused.to_string().contains(expected), "{refused}");
         }
+    }
+
+    #[test]
+    fn each_name_has_an_outlet_at_an_address_of_its_own() {
+        let plan = planned(
+            "hello",
+            "[network]\nallow = [\"a.example:443\", \"b:443\", \"a.example:80\"]",
+        );
+        assert_eq!(plan.check(), Ok(()));
+        let outlets: Vec<_> = plan
+            .outlets
+            .iter()
+            .map(|outlet| format!("{} {}:{}", outlet.name, outlet.address, outlet.port))
+            .collect();
+        assert_eq!(
+            outlets,
+            [
+                "a.example 127.77.0.1:443",
+                "b 127.77.0.2:443",
+                "a.example 127.77.0.1:80"
+            ]
+        );
     }
 
     #[test]

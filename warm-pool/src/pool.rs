@@ -14,6 +14,7 @@ use crate::deploy::check::{CheckError, CheckReport, check};
 use crate::driver::Driver;
 use crate::driver::launcher::{Launcher, StartClass};
 use crate::driver::sandboxed::Sandboxed;
+use crate::egress::{Cidr, Egress};
 use crate::fate::AcquireError;
 use crate::lease::Lease;
 use crate::log_tap::LogSink;
@@ -34,6 +35,8 @@ pub struct PoolConfig {
     pub reclaim: Reclaim,
     /// What is watched, and what is done about it. The spawner has to watch what these ask for: [`sandbox::SpawnerConfig::watch`].
     pub rules: Rules,
+    /// Ranges of addresses that functions may reach although they are not public.
+    pub egress_allow: Vec<Cidr>,
 }
 
 /// Who gets which sandbox. Clones share one pool; when the last one is dropped, every instance is killed.
@@ -47,7 +50,13 @@ impl Pool {
     pub fn start(config: PoolConfig) -> Pool {
         let watcher = Watcher::new(config.rules);
         let sightings = config.spawner.take_sightings();
-        let launcher = Sandboxed::new(config.spawner, config.runtimes, config.logs.clone(), watcher.clone());
+        let launcher = Sandboxed::new(
+            config.spawner,
+            config.runtimes,
+            config.logs.clone(),
+            watcher.clone(),
+            Egress::new(&config.egress_allow),
+        );
         let driver = Driver::start(Arc::new(launcher), config.logs, config.reclaim, watcher, sightings);
         Pool { driver }
     }

@@ -84,7 +84,13 @@ fn serve_has_the_documented_defaults() {
     assert_eq!(args.log_format, LogFormat::Text);
     assert_eq!(args.reclaim_after, None);
     assert_eq!(args.retry_wait.as_millis(), 60_000);
-    assert!(args.hosts.is_empty() && args.callback_hosts.is_empty() && !args.strict && !args.expose_errors);
+    assert!(
+        args.hosts.is_empty()
+            && args.callback_hosts.is_empty()
+            && args.egress_allow.is_empty()
+            && !args.strict
+            && !args.expose_errors
+    );
 }
 
 #[test]
@@ -136,6 +142,7 @@ fn mistakes_of_form_are_refused() {
         "fn serve --listen 8080",
         "fn serve --log-format xml",
         "fn serve --callback-host http://example.org/",
+        "fn serve --egress-allow 10.0.0.1/8",
         "fn serve --reclaim-after 5",
         "fn serve --retry-wait 60",
         "fn init --runtime cobol d",

@@ -172,6 +172,7 @@ async fn serve(args: &ServeArgs, places: Places, detection: Detection, rules: Ru
             tree: detection.tree.clone(),
             runtimes: opened.runtimes().clone(),
             logs: Arc::new(opened.logs().clone()),
+            egress_allow: args.egress_allow.clone(),
             reclaim: args.reclaim_after.unwrap_or_default(),
             switches: args.switches(),
             rules,

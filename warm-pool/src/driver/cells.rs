@@ -175,6 +175,9 @@ impl Cells {
         if revision.settings.scale.keep == Keep::Nothing {
             return exec(Some("keep = \"nothing\" keeps no template".to_owned()));
         }
+        if !revision.settings.network.is_empty() {
+            return exec(Some(NEEDS_DOORS.to_owned()));
+        }
         let homes = self.lock();
         let home = homes
             .get(&revision.name)
@@ -291,10 +294,16 @@ impl Cells {
     }
 }
 
+/// Why a function that may connect to something is not forked.
+const NEEDS_DOORS: &str = "network.allow needs doors, which are made before a program is executed";
+
 /// Why no template of a plan can be made at all.
 fn unfit(plan: &Plan) -> Option<&'static str> {
     if plan.rootfs == sandbox::Rootfs::Writable {
         return Some("rootfs = \"writable\" stacks a root for each instance");
+    }
+    if !plan.outlets.is_empty() {
+        return Some(NEEDS_DOORS);
     }
     (!Cell::fits(plan)).then_some("its concurrency is above 32")
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use functions::wire::Load;
 use functions::{FunctionName, Revision, RevisionNumber};
+use prometheus::proto::MetricFamily;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::fate::StartFailure;
@@ -90,6 +91,11 @@ pub trait Launcher: Send + Sync + 'static {
     /// Takes whom to tell, once, that what [`Launcher::forks`] says of a function has changed. Without that it is noticed at the
     /// next call that finds no used instance.
     fn announce_to(&self, _listener: Listener) {}
+
+    /// Metrics of what it does by itself.
+    fn gather(&self) -> Vec<MetricFamily> {
+        Vec::new()
+    }
 
     /// The function was removed; what is kept for it may go.
     fn forget(&self, _function: &FunctionName) {}

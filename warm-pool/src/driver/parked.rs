@@ -124,6 +124,7 @@ fn plan(runtimes: &HostRuntimes) -> Option<Plan> {
         cwd: launch.cwd,
         lanes: 1,
         listen: None,
+        outlets: Vec::new(),
         terminable: false,
         watch: sandbox::Watch::default(),
     })

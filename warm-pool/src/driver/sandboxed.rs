@@ -10,6 +10,7 @@ use functions::runtimes::parked::load;
 use functions::runtimes::{HostRuntimes, launch};
 use functions::wire::Load;
 use functions::{FunctionName, Revision};
+use prometheus::proto::MetricFamily;
 use sandbox::{Cell, LaunchError, Obituary, Plan, ReachError, Sandbox, Spawner};
 use tokio::net::{TcpSocket, UnixStream};
 
@@ -22,6 +23,7 @@ use super::launcher::{
 use super::ledger::Ledger;
 use super::parked::Parking;
 use super::refill::Refill;
+use crate::egress::{Egress, Outlets};
 use crate::fate::{Fate, StartFailure};
 use crate::log_tap::LogSink;
 use crate::plan::plan;
@@ -37,6 +39,7 @@ pub(crate) struct Sandboxed {
     cells: Arc<Cells>,
     ledger: Arc<Ledger>,
     watcher: Arc<Watcher>,
+    egress: Egress,
 }
 
 /// A sandbox that was started, from what, and the cell that it lives in.
@@ -48,12 +51,13 @@ struct Begun {
 }
 
 impl Sandboxed {
-    /// `sink` takes what templates print.
+    /// `sink` takes what templates print, `egress` leads connections of functions.
     pub(crate) fn new(
         spawner: Spawner,
         runtimes: HostRuntimes,
         sink: Arc<dyn LogSink>,
         watcher: Arc<Watcher>,
+        egress: Egress,
     ) -> Sandboxed {
         let ledger = Arc::<Ledger>::default();
         Sandboxed {
@@ -64,6 +68,7 @@ impl Sandboxed {
             runtimes,
             ledger,
             watcher,
+            egress,
         }
     }
 
@@ -123,7 +128,10 @@ impl Sandboxed {
 
 impl Sandboxed {
     /// Opens the account of what was begun.
-    fn launched(&self, revision: &Revision, purpose: Purpose, begun: Begun) -> Launched {
+    ///
+    /// # Errors
+    /// When the doors of the sandbox can't be served; it is gone then.
+    fn launched(&self, revision: &Revision, purpose: Purpose, begun: Begun) -> Result<Launched, StartFailure> {
         let Begun {
             mut sandbox,
             start,
@@ -132,6 +140,10 @@ impl Sandboxed {
         } = begun;
         let lanes = sandbox.take_lanes();
         let listener = sandbox.take_listener();
+        let outlets = self
+            .egress
+            .open(revision, sandbox.take_outlets())
+            .map_err(|error| StartFailure::Sandbox(error.into()))?;
         let log = sandbox.take_log().expect("nobody took the log before");
         let phases = sandbox.phases();
         let stages = Stages {
@@ -152,9 +164,10 @@ impl Sandboxed {
             function: revision.name.clone(),
             ledger: self.ledger.clone(),
             watcher: self.watcher.clone(),
+            outlets,
             _cell: cell,
         };
-        Launched {
+        Ok(Launched {
             body: Box::new(body),
             lanes,
             listener,
@@ -162,7 +175,7 @@ impl Sandboxed {
             start,
             load,
             stages,
-        }
+        })
     }
 }
 
@@ -173,14 +186,14 @@ impl Launcher for Sandboxed {
                 Some(forked) => forked,
                 None => self.begin(revision, purpose).await?,
             };
-            Ok(self.launched(revision, purpose, begun))
+            self.launched(revision, purpose, begun)
         })
     }
 
     fn execute<'a>(&'a self, revision: &'a Revision, purpose: Purpose) -> Later<'a, Result<Launched, StartFailure>> {
         Box::pin(async move {
             let begun = self.begin(revision, purpose).await?;
-            Ok(self.launched(revision, purpose, begun))
+            self.launched(revision, purpose, begun)
         })
     }
 
@@ -232,6 +245,10 @@ impl Launcher for Sandboxed {
         self.cells.forget(function);
     }
 
+    fn gather(&self) -> Vec<MetricFamily> {
+        self.egress.gather()
+    }
+
     fn announce_to(&self, listener: Listener) {
         self.cells.announce_to(listener);
     }
@@ -240,6 +257,7 @@ impl Launcher for Sandboxed {
         self.cells.forget(function);
         self.ledger.close(function);
         self.watcher.removed(function);
+        self.egress.forget(function);
     }
 }
 
@@ -249,6 +267,8 @@ struct Body {
     function: FunctionName,
     ledger: Arc<Ledger>,
     watcher: Arc<Watcher>,
+    /// Where its connections lead.
+    outlets: Outlets,
     /// Which would take it along when it goes.
     _cell: Option<Arc<Cell>>,
 }
@@ -293,6 +313,7 @@ impl Confined for Body {
     fn gone(&self) -> Later<'_, Ending> {
         Box::pin(async {
             let obituary = self.sandbox.gone().await;
+            self.outlets.close();
             self.ledger.settle(&self.function, self.sandbox.id(), obituary.cpu);
             let exit = match obituary.exit {
                 sandbox::Exit::Code(code) => Exit::Code(code),

@@ -110,6 +110,7 @@ impl House<'_> {
             logs: log.clone(),
             reclaim: Reclaim::default(),
             rules: warm_pool::watch::Rules::none(),
+            egress_allow: Vec::new(),
         });
         House { pool, log, setting }
     }
