@@ -22,6 +22,7 @@ mod limits;
 mod load;
 mod main_job;
 mod neighbours;
+mod network;
 mod openfaas;
 mod parked;
 mod pristine;
