@@ -226,6 +226,9 @@ pub enum ResolveError {
     /// The server of an `http` function listens on the port of a destination. Where it binds every address, that would be taken.
     #[error("network.allow names {0}, but http.port is the same port, which is listened on inside for both")]
     NetworkPort(Destination),
+    /// Destinations, and no sockets to connect with.
+    #[error("network.allow names {0}, but security.network is false, so that the function can't make a socket")]
+    NetworkDenied(Destination),
     /// Too many bytes of arguments.
     #[error("{key} has {bytes} bytes together, at most {ARGS_BYTES} are allowed")]
     ArgsBytes {
@@ -275,6 +278,9 @@ impl ResolveError {
             ResolveError::Security(error) => error.hint(),
             ResolveError::NetworkCount { .. } => "Allow what is needed, or reach several services through one.",
             ResolveError::NetworkTwice(_) => "Remove one of the two.",
+            ResolveError::NetworkDenied(_) => {
+                "Set security.network to true; what can be reached is still what network.allow names."
+            }
             ResolveError::NetworkPort(_) => "Set http.port to another port.",
             ResolveError::ArgsRuntime { .. } => "Remove the section [stdio], or set runtime to stdio.",
             ResolveError::ArgsCount { .. } | ResolveError::ArgsBytes { .. } => {
@@ -545,6 +551,9 @@ fn check_network(settings: &Settings) -> Result<(), ResolveError> {
     let twice = (1..allow.len()).find(|at| allow[..*at].contains(&allow[*at]));
     if let Some(at) = twice {
         return Err(ResolveError::NetworkTwice(allow[at].clone()));
+    }
+    if let Some(to) = allow.first().filter(|_| !settings.security.network) {
+        return Err(ResolveError::NetworkDenied(to.clone()));
     }
     let taken = |to: &&Destination| settings.runtime == Runtime::Http && to.port().get() == settings.http.port;
     match allow.iter().find(taken) {

@@ -350,6 +350,11 @@ fn destinations_are_counted_and_unlike_and_not_the_servers_own_port() {
     let many: Vec<String> = (1..=17).map(|port| format!("\"a.example:{port}\"")).collect();
     let error = refused(&[("network.allow", &format!("[{}]", many.join(",")))]);
     assert!(matches!(error, ResolveError::NetworkCount { count: 17 }) && error.hint().ends_with('.'));
+    let to = ("network.allow", "[\"a.example:80\"]");
+    let error = refused(&[("security.profile", "strict"), to]);
+    assert!(matches!(error, ResolveError::NetworkDenied(_)) && error.hint().ends_with('.'));
+    let open = [("security.profile", "strict"), ("security.network", "true"), to];
+    assert!(resolve_as(Runtime::Python, &open).is_ok());
     let server = [("handler", "./serve"), ("network.allow", "[\"a.example:8080\"]")];
     let error = resolve_as(Runtime::Http, &server).unwrap_err();
     assert!(matches!(error, ResolveError::NetworkPort(_)) && error.hint().ends_with('.'));
