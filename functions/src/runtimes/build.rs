@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::launch::BaseFile;
 use crate::manifest::{BuildMode, Settings, Stdio};
+use crate::network::Network;
 use crate::{ByteSize, Cpu, Revision, RootfsMode, Runtime, Span};
 
 /// The scripts, in every sandbox.
@@ -69,6 +70,8 @@ pub fn build(revision: &Revision, tree: &Path) -> Option<Revision> {
             rootfs: RootfsMode::ReadOnly,
             concurrency: 1,
             env: BTreeMap::new(),
+            // What the function may connect to is for its calls.
+            network: Network::default(),
             ..settings.clone()
         },
         ..revision.clone()
@@ -111,9 +114,9 @@ mod tests {
     fn a_build_has_limits_and_none_of_the_functions_secrets() {
         let tree = tempfile::tempdir().unwrap();
         std::fs::write(tree.path().join("requirements.txt"), "").unwrap();
-        let toml = "build = \"allow-scripts\"\nmemory = \"4GiB\"\nconcurrency = 4\n[env]\nTOKEN = \"secret\"";
+        let toml = "build = \"allow-scripts\"\nmemory = \"4GiB\"\nconcurrency = 4\n[env]\nTOKEN = \"secret\"\n[network]\nallow = [\"a.example:443\"]";
         let built = build(&revision(toml, Runtime::Python), tree.path()).unwrap().settings;
-        assert!(built.env.is_empty());
+        assert!(built.env.is_empty() && built.network.is_empty());
         assert_eq!((built.memory, built.tmp, built.pids), (ByteSize::gib(4), TMP, PIDS));
         assert_eq!((built.concurrency, built.timeout), (1, TIMEOUT));
         assert_eq!(built.stdio.args, [PYTHON.path]);
