@@ -8,6 +8,7 @@ mod aws;
 mod bundles;
 mod functions;
 mod info;
+mod lines;
 mod logs;
 pub(crate) mod openapi;
 mod problem;

@@ -1,17 +1,13 @@
 //! `GET /v1/alerts`: what the rules of the watch said, as lines of JSON. `GET /v1/rules`: the rules.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use ::functions::FunctionName;
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -20,6 +16,7 @@ use warm_pool::watch::{Alert, rules};
 
 use super::Problem;
 use super::functions::named;
+use super::lines::lines;
 use crate::gateway::Gateway;
 use crate::outcome::Code;
 
@@ -59,22 +56,8 @@ pub(super) async fn alerts(
         .collect();
     let skipped = past.len().saturating_sub(wanted.tail.unwrap_or(usize::MAX));
     let past = stream::iter(past.into_iter().skip(skipped)).map(|alert| line(&*alert));
-    let body = if wanted.follow {
-        let ended = gateway.drain.clone();
-        let coming = following(coming, function);
-        Body::from_stream(
-            past.chain(coming)
-                .take_until(async move { ended.begun().await })
-                .map(Ok::<_, Infallible>),
-        )
-    } else {
-        Body::from_stream(past.map(Ok::<_, Infallible>))
-    };
-    let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    Ok(response)
+    let coming = wanted.follow.then(|| following(coming, function));
+    Ok(lines(past, coming, &gateway.drain))
 }
 
 /// The rules of the watch, and the text in which they are written: what is shipped, and what the file of `--rules` changes.

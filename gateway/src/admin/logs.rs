@@ -1,22 +1,19 @@
 //! `GET /v1/functions/NAME/logs`: a function's log as lines of JSON.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use ::functions::FunctionName;
-use axum::body::Body;
 use axum::extract::{Path, Query, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream::{self, Stream, StreamExt};
-use http::HeaderValue;
-use http::header::CONTENT_TYPE;
 use serde::Deserialize;
 use tokio::sync::broadcast::error::RecvError;
 use utoipa::IntoParams;
 
 use super::Problem;
 use super::functions::{known, named};
+use super::lines::lines;
 use crate::gateway::Gateway;
 use crate::logs::{self, Answer, LogsError};
 use crate::outcome::Code;
@@ -60,30 +57,16 @@ pub(super) async fn logs(
         request: wanted.request.clone(),
         tail: wanted.tail.unwrap_or(MOST_LINES).min(MOST_LINES),
     };
-    let Answer { lines, follow } = gateway.logs.ask(query).await.map_err(|error| match error {
+    let Answer { lines: past, follow } = gateway.logs.ask(query).await.map_err(|error| match error {
         LogsError::Stopped => Problem::of(Code::Draining, error.to_string()),
         LogsError::Files(_) => Problem::internal(&error),
     })?;
-    let past = stream::iter(lines).map(|mut line| {
+    let past = stream::iter(past).map(|mut line| {
         line.push('\n');
         Bytes::from(line)
     });
-    let body = if wanted.follow {
-        let ended = gateway.drain.clone();
-        let future = following(follow, name, wanted.request);
-        Body::from_stream(
-            past.chain(future)
-                .take_until(async move { ended.begun().await })
-                .map(Ok::<_, Infallible>),
-        )
-    } else {
-        Body::from_stream(past.map(Ok::<_, Infallible>))
-    };
-    let mut response = Response::new(body);
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
-    Ok(response)
+    let coming = wanted.follow.then(|| following(follow, name, wanted.request));
+    Ok(lines(past, coming, &gateway.drain))
 }
 
 /// What comes, for one function and maybe one request.
